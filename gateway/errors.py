@@ -1,0 +1,162 @@
+"""Every error that the gateway raises, and its one way into OpenAI's error body.
+
+    GatewayError
+    ├── ConfigError              a mistake in the configuration; the command ends with exit code 2
+    ├── LedgerError              the ledger cannot be written or read            503
+    ├── RequestError             the client can mend it
+    │   ├── BadRequest           a field is missing, mistyped or unsupported     400
+    │   │   └── ContextLengthExceeded  the prompt does not fit the model         400
+    │   ├── ModelNotFound        no such model, experiment or arm                404
+    │   └── NotFound             no such conversation or route                   404
+    └── UpstreamError            the model's server refused or failed
+        ├── UpstreamStatus       it answered with an HTTP error: passed on as it is
+        ├── UpstreamUnavailable  it could not be reached, or broke off           502
+        └── UpstreamTimeout      it did not answer in time                       504
+
+OpenAI's body: `{"error": {"message", "type", "param", "code"}}`
+(https://platform.openai.com/docs/guides/error-codes).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class GatewayError(Exception):
+    """Base of all; carries what an OpenAI client expects to read."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str | None] = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code if code is not None else self.default_code
+
+    def body(self) -> dict[str, Any]:
+        """OpenAI's error body."""
+        return error_body(self.message, self.type, self.param, self.code)
+
+
+class ConfigError(GatewayError):
+    """A mistake in the configuration, named by file, key, value and remedy."""
+
+
+class LedgerError(GatewayError):
+    """The ledger cannot take or give rows."""
+
+    status = 503
+    default_code = "ledger_unavailable"
+
+
+class RequestError(GatewayError):
+    """What the client can mend."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class BadRequest(RequestError):
+    """A field is missing, mistyped, out of range, or beyond what the model can do."""
+
+
+class ContextLengthExceeded(BadRequest):
+    """The prompt, with the completion that was asked for, does not fit the window.
+
+    Args:
+        window: the model's context window in tokens.
+        requested: tokens of prompt plus completion asked for.
+        completion: the completion's share of `requested`.
+    """
+
+    default_code = "context_length_exceeded"
+
+    def __init__(self, window: int, requested: int, completion: int = 0) -> None:
+        detail = f" ({requested - completion} in the messages, {completion} in the completion)" if completion else ""
+        super().__init__(
+            f"This model's maximum context length is {window} tokens. However, you requested {requested} tokens"
+            f"{detail}. Please reduce the length of the messages or completion.",
+            param="messages",
+        )
+        self.window = window
+        self.requested = requested
+
+
+class ModelNotFound(RequestError):
+    """No model, experiment or arm has that name."""
+
+    status = 404
+    default_code = "model_not_found"
+
+
+class NotFound(RequestError):
+    """Nothing lies at that address."""
+
+    status = 404
+    default_code = "not_found"
+
+
+class UpstreamError(GatewayError):
+    """The model's server did not do its part.
+
+    `kind` is the label of `gattway_upstream_errors_total`.
+    """
+
+    status = 502
+    type = "upstream_error"
+    kind: ClassVar[str] = "error"
+
+
+class UpstreamStatus(UpstreamError):
+    """The upstream answered with an HTTP error, which the client gets with the upstream's own words."""
+
+    kind = "status"
+
+    def __init__(self, upstream_status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        error = body.get("error")
+        details: dict[str, Any] = error if isinstance(error, dict) else {}
+        super().__init__(
+            str(details.get("message") or error or f"The upstream answered with status {upstream_status}."),
+            param=_text(details.get("param")),
+            code=_text(details.get("code")),
+        )
+        self.upstream_status = upstream_status
+        self.upstream_type = _text(details.get("type"))
+        self.headers = headers or {}
+
+    def body(self) -> dict[str, Any]:
+        """OpenAI's error body with the upstream's own fields."""
+        return error_body(self.message, self.upstream_type or self.type, self.param, self.code)
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The upstream could not be reached, or broke off."""
+
+    kind = "unavailable"
+    default_code = "upstream_unavailable"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream did not answer in time."""
+
+    status = 504
+    kind = "timeout"
+    default_code = "upstream_timeout"
+
+
+def error_body(message: str, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    """OpenAI's error body from its four fields."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def http_status(error: GatewayError) -> int:
+    """The status that a client gets for `error`: an upstream's own 4xx and 5xx are passed on."""
+    if isinstance(error, UpstreamStatus):
+        return error.upstream_status
+    return error.status
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,28 @@
+"""The seam: what every strategy is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+Message = dict[str, Any]
+"""One chat message in OpenAI's shape; unknown fields are kept."""
+
+
+class Strategy(Protocol):
+    """A placement of the instruction."""
+
+    name: ClassVar[str]
+    append_only: ClassVar[bool]
+    """True when the output for a longer history starts with the output for a shorter one, message for
+    message. Then every earlier turn stays in the provider's prefix cache."""
+
+    def place(self, messages: Sequence[Message], instruction: str | None = None) -> list[Message]:
+        """Return the messages for the model.
+
+        Args:
+            messages: the client's messages, oldest first. Never changed; returned messages may be shared.
+            instruction: an instruction that the arm sets, on top of what the client sent. None: the
+                client's own leading system or developer message is the instruction.
+        """
+        ...

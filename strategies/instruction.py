@@ -1,0 +1,111 @@
+"""What the instruction is, and how to take it out of or put it into a message list.
+
+The instruction is the text of the leading system or developer messages. When that text holds parts between
+`<instruction>` and `</instruction>`, those parts alone are the instruction and the rest of the message stays
+where it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from strategies.base import Message
+
+INSTRUCTION_ROLES = frozenset({"system", "developer"})
+SEPARATOR = "\n\n"
+_MARKED = re.compile(r"<instruction>(.*?)</instruction>", re.DOTALL)
+
+
+def instruction_of(messages: Sequence[Message]) -> str | None:
+    """The client's instruction, markers taken off, or None when there is none."""
+    text = SEPARATOR.join(filter(None, (text_of(message.get("content")) for message in _head(messages))))
+    marked = [part.strip() for part in _MARKED.findall(text)]
+    return SEPARATOR.join(filter(None, marked)) if marked else text.strip() or None
+
+
+def without_markers(messages: Sequence[Message]) -> list[Message]:
+    """The same messages, the instruction in its place, its markers taken off."""
+    return [*(_edit(message, r"\1") for message in _head(messages)), *messages[len(_head(messages)) :]]
+
+
+def without_instruction(messages: Sequence[Message]) -> list[Message]:
+    """The messages with the client's instruction taken out of the head.
+
+    A head message that holds anything but text, or a part marked for the provider's cache, stays whole:
+    its bytes are the client's own arrangement.
+    """
+    head = _head(messages)
+    is_marked = any(_MARKED.search(text_of(message.get("content"))) for message in head)
+    kept: list[Message] = []
+    for message in head:
+        if not _movable(message.get("content")):
+            kept.append(message)
+        elif is_marked:
+            rest = _edit(message, "")
+            if text_of(rest.get("content")).strip():
+                kept.append(rest)
+    return [*kept, *messages[len(head) :]]
+
+
+def appended(message: Message, text: str, separator: str = SEPARATOR) -> Message:
+    """A copy of `message` with `text` at the end of its content.
+
+    A string grows; a parts list gets a new text part, so that parts marked for caching keep their bytes.
+    A message that already ends with the text is returned as it is, so that placing twice changes nothing.
+    """
+    content = message.get("content")
+    if isinstance(content, list):
+        if content and content[-1] == {"type": "text", "text": text}:
+            return message
+        return {**message, "content": [*content, {"type": "text", "text": text}]}
+    if not content:
+        return {**message, "content": text}
+    if content == text or content.endswith(separator + text):
+        return message
+    return {**message, "content": f"{content}{separator}{text}"}
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: a string, the text parts of a parts list, or "" for null."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return SEPARATOR.join(p["text"] for p in content if isinstance(p, dict) and isinstance(p.get("text"), str))
+    return ""
+
+
+def _head(messages: Sequence[Message]) -> Sequence[Message]:
+    for index, message in enumerate(messages):
+        if message.get("role") not in INSTRUCTION_ROLES:
+            return messages[:index]
+    return messages
+
+
+def _movable(content: Any) -> bool:
+    if not isinstance(content, list):
+        return True
+    return all(isinstance(p, dict) and p.get("type") == "text" and "cache_control" not in p for p in content)
+
+
+def _edit(message: Message, replacement: str) -> Message:
+    """`message` with every marked part replaced; untouched (the same object) when it has none."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return {**message, "content": _replaced(content, replacement)} if _MARKED.search(content) else message
+    if isinstance(content, list) and _MARKED.search(text_of(content)):
+        return {**message, "content": [_edit_part(part, replacement) for part in content]}
+    return message
+
+
+def _edit_part(part: Any, replacement: str) -> Any:
+    if not isinstance(part, dict) or "cache_control" in part:
+        return part
+    if isinstance(part.get("text"), str) and _MARKED.search(part["text"]):
+        return {**part, "text": _replaced(part["text"], replacement)}
+    return part
+
+
+def _replaced(text: str, replacement: str) -> str:
+    return _MARKED.sub(replacement, text).strip()

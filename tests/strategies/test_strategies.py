@@ -1,0 +1,139 @@
+"""What a user of a strategy can rely on, over generated histories."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import strategies
+from strategies.instruction import text_of
+
+TEXT = st.text(alphabet="abc é<\n", min_size=0, max_size=12)
+PART = st.one_of(
+    st.builds(lambda t: {"type": "text", "text": t}, TEXT),
+    st.builds(lambda t: {"type": "text", "text": t, "cache_control": {"type": "ephemeral"}}, TEXT),
+    st.just({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}),
+)
+CONTENT = st.one_of(TEXT, st.lists(PART, min_size=1, max_size=3))
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Client histories: a head or none, then user turns answered plainly or by a tool run."""
+    messages: list[dict[str, Any]] = []
+    for _ in range(draw(st.integers(0, 2))):
+        marked = draw(st.booleans())
+        text = draw(TEXT)
+        content: Any = f"Policy. <instruction>{text}</instruction> End." if marked else draw(CONTENT)
+        messages.append({"role": draw(st.sampled_from(["system", "developer"])), "content": content})
+    for _ in range(draw(st.integers(0, 4))):
+        messages.append({"role": "user", "content": draw(CONTENT), "name": "ann"})
+        if draw(st.booleans()):
+            messages.append({"role": "assistant", "content": None, "tool_calls": [CALL]})
+            messages.append({"role": "tool", "tool_call_id": "c1", "content": draw(TEXT)})
+        messages.append({"role": "assistant", "content": draw(TEXT)})
+    if messages and draw(st.booleans()):
+        messages.append({"role": "user", "content": draw(CONTENT)})
+    return messages
+
+
+def every_strategy() -> list[strategies.Strategy]:
+    return [
+        *(strategies.make(name) for name in strategies.FACTORIES),
+        strategies.make("every-turn", keep_system=True),
+    ]
+
+
+@pytest.mark.parametrize("strategy", every_strategy(), ids=lambda s: s.name)
+@given(history=histories())
+def test_placing_is_pure_and_the_same_history_gives_the_same_messages(
+    strategy: strategies.Strategy, history: list[dict[str, Any]]
+) -> None:
+    before = copy.deepcopy(history)
+    first = strategy.place(history)
+    assert history == before
+    assert strategy.place(copy.deepcopy(history)) == first
+
+
+@pytest.mark.parametrize("strategy", every_strategy(), ids=lambda s: s.name)
+@given(history=histories())
+def test_an_append_only_strategy_never_changes_what_an_earlier_request_sent(
+    strategy: strategies.Strategy, history: list[dict[str, Any]]
+) -> None:
+    if not strategy.append_only:
+        return
+    cuts = [i + 1 for i, m in enumerate(history) if m["role"] == "user"]
+    longest = strategy.place(history)
+    for cut in cuts:
+        shorter = strategy.place(history[:cut])
+        assert longest[: len(shorter)] == shorter
+
+
+@pytest.mark.parametrize("strategy", every_strategy(), ids=lambda s: s.name)
+@given(history=histories())
+def test_assistant_and_tool_messages_and_cache_marked_parts_are_never_touched(
+    strategy: strategies.Strategy, history: list[dict[str, Any]]
+) -> None:
+    placed = strategy.place(history)
+    assert [m for m in placed if m["role"] in ("assistant", "tool")] == [
+        m for m in history if m["role"] in ("assistant", "tool")
+    ]
+    assert marked_parts(placed) == marked_parts(history)
+
+
+def marked_parts(messages: list[dict[str, Any]]) -> list[Any]:
+    lists = [m["content"] for m in messages if isinstance(m["content"], list)]
+    return [part for parts in lists for part in parts if "cache_control" in part]
+
+
+@given(history=histories())
+def test_every_turn_puts_the_instruction_at_the_end_of_each_user_turn(history: list[dict[str, Any]]) -> None:
+    instruction = strategies.instruction_of(history)
+    placed = strategies.make("every-turn").place(history)
+    users = [m for m in placed if m["role"] == "user"]
+    assert len(users) == sum(m["role"] == "user" for m in history)
+    if instruction:
+        assert all(text_of(m["content"]).endswith(instruction) for m in users)
+    else:
+        assert placed == history
+
+
+@given(history=histories())
+def test_placing_every_turn_twice_adds_no_second_copy(history: list[dict[str, Any]]) -> None:
+    strategy = strategies.make("every-turn", keep_system=True)
+    instruction = strategies.instruction_of(history)
+    once_placed = strategy.place(history, instruction)
+    assert strategy.place(once_placed, instruction) == once_placed
+
+
+def test_only_the_marked_part_of_a_system_message_is_repeated() -> None:
+    head = {"role": "system", "content": "You work for ACME. <instruction>Answer in French.</instruction>"}
+    user = {"role": "user", "content": "Hi"}
+    assert strategies.make("every-turn").place([head, user]) == [
+        {"role": "system", "content": "You work for ACME."},
+        {"role": "user", "content": "Hi\n\nAnswer in French."},
+    ]
+    assert strategies.make("once").place([head, user])[0]["content"] == "You work for ACME. Answer in French."
+
+
+def test_an_instruction_set_by_the_arm_leaves_the_clients_own_system_message_alone() -> None:
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
+    assert strategies.make("every-turn").place(messages, "Answer in French.") == [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Hi\n\nAnswer in French."},
+    ]
+    assert strategies.make("once").place(messages, "Answer in French.")[0]["content"] == "Be kind.\n\nAnswer in French."
+
+
+def test_unknown_names_and_parameters_are_refused_with_what_is_possible() -> None:
+    with pytest.raises(ValueError, match="every-turn, once, pass-through"):
+        strategies.make("evry-turn")
+    with pytest.raises(ValueError, match="it takes: keep_system, separator"):
+        strategies.make("every-turn", keep=True)
+    with pytest.raises(ValueError, match="keep_system must be true or false"):
+        strategies.make("every-turn", keep_system="yes")
