@@ -1,0 +1,255 @@
+"""One typed tree of settings, from `gattway.toml` and the environment.
+
+Every key can also come from the environment as `GATTWAY_` + its path with `__` between the parts
+(`GATTWAY_SERVER__PORT=9000`), which wins over the file. Secrets are named, never written: `api_key_env`
+is the name of the environment variable that holds the key.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+import strategies
+from gateway.config_errors import explain
+from gateway.errors import ConfigError
+
+EMBEDDED_CONFIG = Path(__file__).parent / "embedded" / "gattway.toml"
+"""The config that serves when there is no other: the miniature models and `gatt-vs-repeat`."""
+
+IDENTITY_HEADERS = [
+    "x-gattway-conversation-id",
+    "x-conversation-id",
+    "x-openwebui-chat-id",
+    "x-litellm-session-id",
+    "x-session-id",
+    "helicone-session-id",
+]
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Section):
+    """Where the gateway listens."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body taken, in bytes.")
+
+
+class LedgerSettings(_Section):
+    """Where the books are kept."""
+
+    path: Path = Field(Path("gattway.db"), description="SQLite file of the ledger; made when missing.")
+
+
+class IdentitySettings(_Section):
+    """How a conversation is recognised."""
+
+    headers: list[str] = Field(
+        default_factory=lambda: list(IDENTITY_HEADERS),
+        description="Request headers that may carry a conversation id, first match wins.",
+    )
+
+
+class PriceSettings(_Section):
+    """A model's price in USD per million tokens."""
+
+    input: float = Field(ge=0, description="USD per million fresh prompt tokens.")
+    output: float = Field(ge=0, description="USD per million completion tokens.")
+    cached: float | None = Field(
+        None, ge=0, description="USD per million prompt tokens read from the prefix cache; the input price when absent."
+    )
+
+
+class LocalUpstreamSettings(_Section):
+    """Models in this process (`pip install 'gattway[local]'`)."""
+
+    kind: Literal["local"]
+    max_batch: int = Field(16, ge=1, le=256, description="Conversations decoded together.")
+    cache_mb: int = Field(512, ge=0, description="Memory for the prefix cache of each model, in MiB.")
+
+
+class OpenAIUpstreamSettings(_Section):
+    """Any server that speaks OpenAI's chat completions: vLLM, llama.cpp, Ollama, OpenAI itself."""
+
+    kind: Literal["openai"]
+    base_url: str = Field(pattern=r"^https?://", description="Address up to and with `/v1`.")
+    api_key_env: str | None = Field(None, description="Name of the environment variable that holds the key.")
+    connect_s: float = Field(5.0, gt=0, description="Seconds to wait for a connection.")
+    stall_s: float = Field(120.0, gt=0, description="Seconds without a byte before an answer is given up.")
+
+    def api_key(self) -> SecretStr | None:
+        """The key, read from the environment."""
+        return _secret(self.api_key_env)
+
+
+class LiteLLMUpstreamSettings(_Section):
+    """Every other provider, through litellm; a model's `name` is litellm's, such as `anthropic/claude-…`."""
+
+    kind: Literal["litellm"]
+    api_key_env: str | None = Field(
+        None, description="Name of the environment variable that holds the key; litellm's own default when absent."
+    )
+    base_url: str | None = Field(None, description="Address of the provider, where it is not litellm's default.")
+    stall_s: float = Field(120.0, gt=0, description="Seconds without a chunk before an answer is given up.")
+
+    def api_key(self) -> SecretStr | None:
+        """The key, read from the environment."""
+        return _secret(self.api_key_env)
+
+
+UpstreamSettings = Annotated[
+    LocalUpstreamSettings | OpenAIUpstreamSettings | LiteLLMUpstreamSettings, Field(discriminator="kind")
+]
+
+
+class ModelSettings(_Section):
+    """A model that clients and arms may name."""
+
+    upstream: str = Field(description="Name of the upstream that runs it.")
+    name: str | None = Field(None, description="The upstream's own name for it; this section's name when absent.")
+    folder: Path | None = Field(
+        None, description="For local upstreams: folder that transformers loads, relative to the config file."
+    )
+    context_window: int | None = Field(
+        None, ge=1, description="Tokens; from the model folder or litellm's table when absent."
+    )
+    encoding: str | None = Field(
+        None, description="tiktoken encoding to count with, such as `o200k_base`; by the model's name when absent."
+    )
+    price: PriceSettings | None = Field(None, description="Price; from litellm's table when absent, else unknown.")
+
+
+class ArmSettings(_Section):
+    """One way of keeping the instruction alive."""
+
+    strategy: str = Field(description="Where the instruction goes: `once`, `every-turn`, `pass-through`.")
+    model: str = Field(description="Name of the model that answers.")
+    weight: float = Field(1.0, ge=0, description="Share of new conversations, relative to the other arms' weights.")
+    instruction: str | None = Field(
+        None, description="An instruction that the arm sets; absent: the client's system message is the instruction."
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="The strategy's own parameters.")
+
+    @model_validator(mode="after")
+    def _strategy_exists(self) -> ArmSettings:
+        strategy = strategies.make(self.strategy, **self.parameters)
+        strategy.place([{"role": "user", "content": ""}], self.instruction)
+        return self
+
+
+class ExperimentSettings(_Section):
+    """A split of traffic between arms, sticky per conversation."""
+
+    salt: str | None = Field(
+        None, description="Seasons the assignment hash; the experiment's name when absent. A new salt deals anew."
+    )
+    arms: dict[Name, ArmSettings] = Field(min_length=1, description="The arms by name.")
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> ExperimentSettings:
+        if not any(arm.weight for arm in self.arms.values()):
+            raise ValueError("every arm has weight 0; give at least one arm a weight above 0")
+        return self
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATTWAY_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    server: ServerSettings = ServerSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    identity: IdentitySettings = IdentitySettings()
+    upstreams: dict[Name, UpstreamSettings] = Field(min_length=1, description="Model servers by name.")
+    models: dict[Name, ModelSettings] = Field(min_length=1, description="Models by the name that clients use.")
+    experiments: dict[Name, ExperimentSettings] = Field(default_factory=dict, description="Experiments by name.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _names_resolve(self) -> Settings:
+        for name, model in self.models.items():
+            upstream = self.upstreams.get(model.upstream)
+            if upstream is None:
+                raise ValueError(_unknown(f"models.{name}.upstream", model.upstream, self.upstreams))
+            if upstream.kind == "local" and model.folder is None:
+                raise ValueError(f"models.{name}.folder: a model of a local upstream needs its folder")
+        for name, experiment in self.experiments.items():
+            if name in self.models:
+                raise ValueError(f"experiments.{name}: a model has that name already; rename one of them")
+            for arm_name, arm in experiment.arms.items():
+                if arm.model not in self.models:
+                    raise ValueError(_unknown(f"experiments.{name}.arms.{arm_name}.model", arm.model, self.models))
+        return self
+
+
+def config_path(given: Path | None) -> Path:
+    """The config file: the given one, `$GATTWAY_CONFIG`, `./gattway.toml`, else the embedded one."""
+    if given is not None:
+        return given
+    named = os.environ.get("GATTWAY_CONFIG")
+    if named:
+        return Path(named)
+    local = Path("gattway.toml")
+    return local if local.exists() else EMBEDDED_CONFIG
+
+
+def load(path: Path) -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigError: one line per mistake, each with file, key, value and remedy.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give another with --config, or leave it out") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    try:
+        settings = Settings(**data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error, path, Settings))) from None
+    return _with_absolute_folders(settings, path.resolve().parent)
+
+
+def _with_absolute_folders(settings: Settings, base: Path) -> Settings:
+    models = {
+        name: model.model_copy(update={"folder": base / model.folder}) if model.folder else model
+        for name, model in settings.models.items()
+    }
+    return settings.model_copy(update={"models": models})
+
+
+def _unknown(key: str, value: str, known: dict[str, Any]) -> str:
+    return f"{key}: {value!r} is not defined; known: {', '.join(sorted(known))}"
+
+
+def _secret(variable: str | None) -> SecretStr | None:
+    value = os.environ.get(variable) if variable else None
+    return SecretStr(value) if value else None
