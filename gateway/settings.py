@@ -41,15 +41,15 @@ class _Section(BaseModel):
 class ServerSettings(_Section):
     """Where the gateway listens."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body taken, in bytes.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    max_body_bytes: int = Field(default=20 * 2**20, ge=1024, description="Largest request body taken, in bytes.")
 
 
 class LedgerSettings(_Section):
     """Where the books are kept."""
 
-    path: Path = Field(Path("gattway.db"), description="SQLite file of the ledger; made when missing.")
+    path: Path = Field(default=Path("gattway.db"), description="SQLite file of the ledger; made when missing.")
 
 
 class IdentitySettings(_Section):
@@ -67,7 +67,7 @@ class PriceSettings(_Section):
     input: float = Field(ge=0, description="USD per million fresh prompt tokens.")
     output: float = Field(ge=0, description="USD per million completion tokens.")
     cached: float | None = Field(
-        None, ge=0, description="USD per million prompt tokens read from the prefix cache; the input price when absent."
+        default=None, ge=0, description="USD per million prompt tokens read from the prefix cache; the input price when absent."
     )
 
 
@@ -75,8 +75,8 @@ class LocalUpstreamSettings(_Section):
     """Models in this process (`pip install 'gattway[local]'`)."""
 
     kind: Literal["local"]
-    max_batch: int = Field(16, ge=1, le=256, description="Conversations decoded together.")
-    cache_mb: int = Field(512, ge=0, description="Memory for the prefix cache of each model, in MiB.")
+    max_batch: int = Field(default=16, ge=1, le=256, description="Conversations decoded together.")
+    cache_mb: int = Field(default=512, ge=0, description="Memory for the prefix cache of each model, in MiB.")
 
 
 class OpenAIUpstreamSettings(_Section):
@@ -84,9 +84,9 @@ class OpenAIUpstreamSettings(_Section):
 
     kind: Literal["openai"]
     base_url: str = Field(pattern=r"^https?://", description="Address up to and with `/v1`.")
-    api_key_env: str | None = Field(None, description="Name of the environment variable that holds the key.")
-    connect_s: float = Field(5.0, gt=0, description="Seconds to wait for a connection.")
-    stall_s: float = Field(120.0, gt=0, description="Seconds without a byte before an answer is given up.")
+    api_key_env: str | None = Field(default=None, description="Name of the environment variable that holds the key.")
+    connect_s: float = Field(default=5.0, gt=0, description="Seconds to wait for a connection.")
+    stall_s: float = Field(default=120.0, gt=0, description="Seconds without a byte before an answer is given up.")
 
     def api_key(self) -> SecretStr | None:
         """The key, read from the environment."""
@@ -98,10 +98,10 @@ class LiteLLMUpstreamSettings(_Section):
 
     kind: Literal["litellm"]
     api_key_env: str | None = Field(
-        None, description="Name of the environment variable that holds the key; litellm's own default when absent."
+        default=None, description="Name of the environment variable that holds the key; litellm's own default when absent."
     )
-    base_url: str | None = Field(None, description="Address of the provider, where it is not litellm's default.")
-    stall_s: float = Field(120.0, gt=0, description="Seconds without a chunk before an answer is given up.")
+    base_url: str | None = Field(default=None, description="Address of the provider, where it is not litellm's default.")
+    stall_s: float = Field(default=120.0, gt=0, description="Seconds without a chunk before an answer is given up.")
 
     def api_key(self) -> SecretStr | None:
         """The key, read from the environment."""
@@ -117,17 +117,17 @@ class ModelSettings(_Section):
     """A model that clients and arms may name."""
 
     upstream: str = Field(description="Name of the upstream that runs it.")
-    name: str | None = Field(None, description="The upstream's own name for it; this section's name when absent.")
+    name: str | None = Field(default=None, description="The upstream's own name for it; this section's name when absent.")
     folder: Path | None = Field(
-        None, description="For local upstreams: folder that transformers loads, relative to the config file."
+        default=None, description="For local upstreams: folder that transformers loads, relative to the config file."
     )
     context_window: int | None = Field(
-        None, ge=1, description="Tokens; from the model folder or litellm's table when absent."
+        default=None, ge=1, description="Tokens; from the model folder or litellm's table when absent."
     )
     encoding: str | None = Field(
-        None, description="tiktoken encoding to count with, such as `o200k_base`; by the model's name when absent."
+        default=None, description="tiktoken encoding to count with, such as `o200k_base`; by the model's name when absent."
     )
-    price: PriceSettings | None = Field(None, description="Price; from litellm's table when absent, else unknown.")
+    price: PriceSettings | None = Field(default=None, description="Price; from litellm's table when absent, else unknown.")
 
 
 class ArmSettings(_Section):
@@ -135,9 +135,9 @@ class ArmSettings(_Section):
 
     strategy: str = Field(description="Where the instruction goes: `once`, `every-turn`, `pass-through`.")
     model: str = Field(description="Name of the model that answers.")
-    weight: float = Field(1.0, ge=0, description="Share of new conversations, relative to the other arms' weights.")
+    weight: float = Field(default=1.0, ge=0, description="Share of new conversations, relative to the other arms' weights.")
     instruction: str | None = Field(
-        None, description="An instruction that the arm sets; absent: the client's system message is the instruction."
+        default=None, description="An instruction that the arm sets; absent: the client's system message is the instruction."
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The strategy's own parameters.")
 
@@ -152,7 +152,7 @@ class ExperimentSettings(_Section):
     """A split of traffic between arms, sticky per conversation."""
 
     salt: str | None = Field(
-        None, description="Seasons the assignment hash; the experiment's name when absent. A new salt deals anew."
+        default=None, description="Seasons the assignment hash; the experiment's name when absent. A new salt deals anew."
     )
     arms: dict[Name, ArmSettings] = Field(min_length=1, description="The arms by name.")
 

@@ -43,8 +43,7 @@ def parse(raw: bytes) -> ChatRequest:
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest("You must provide a model: a string that GET /v1/models lists.", param="model")
-    messages = body.get("messages")
-    _check_messages(messages)
+    messages = _checked_messages(body.get("messages"))
     for name, check in _FIELDS.items():
         if body.get(name) is not None:
             check(name, body[name])
@@ -55,7 +54,7 @@ def parse(raw: bytes) -> ChatRequest:
     return ChatRequest(body, model, messages, stream, wants_usage=options.get("include_usage") is True)
 
 
-def _check_messages(messages: Any) -> None:
+def _checked_messages(messages: Any) -> list[Message]:
     if not isinstance(messages, list):
         raise BadRequest("'messages' must be a list of messages.", param="messages")
     if not messages:
@@ -71,6 +70,7 @@ def _check_messages(messages: Any) -> None:
                 param=f"{where}.role",
             )
         _check_content(message, f"{where}.content")
+    return messages
 
 
 def _check_content(message: Message, where: str) -> None:

@@ -1,0 +1,1 @@
+"""Tokens, prices and windows: what a turn used and what that cost."""

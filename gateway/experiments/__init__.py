@@ -1,0 +1,1 @@
+"""Arms, and which conversation is dealt to which."""

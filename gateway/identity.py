@@ -1,0 +1,197 @@
+"""Which conversation a request belongs to, and which turn of it this is.
+
+First match wins: an id in a request header, an id in the body's metadata, the history itself, else a new
+conversation. The history is known by a hash chain over the messages that the client sent, before any strategy
+changed them, with the answer of each turn behind it: whoever sends an answer back continues the conversation
+that it was given in. White space and reasoning parts, which front ends trim and drop, do not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.errors import BadRequest
+from gateway.ledger.records import Answered
+from gateway.ledger.store import Store
+from strategies import Message
+
+METADATA_KEYS = ("conversation_id", "session_id", "thread_id")
+MAX_ID_LENGTH = 256
+REMEMBERED = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A request's place in the world of conversations.
+
+    `source` is `header:NAME`, `metadata:KEY`, `history` or `new`; `history_hash` the chain over all messages of
+    the request. `parent` is the answered turn that this one continues, None at the first.
+    """
+
+    conversation_id: str
+    source: str
+    turn: int
+    parent: Answered | None
+    history_hash: str
+
+
+def given_id(headers: Mapping[str, str], body: Mapping[str, Any], names: Sequence[str]) -> tuple[str, str] | None:
+    """The (id, source) that the client names, or None.
+
+    Raises:
+        BadRequest: the id is no string, empty, too long, or holds control characters.
+    """
+    for name in names:
+        value = headers.get(name)
+        if value is not None:
+            return _checked(value, name), f"header:{name}"
+    metadata = body.get("metadata")
+    if isinstance(metadata, dict):
+        for key in METADATA_KEYS:
+            if metadata.get(key) is not None:
+                return _checked(metadata[key], f"metadata.{key}"), f"metadata:{key}"
+    if body.get("litellm_session_id") is not None:
+        return _checked(body["litellm_session_id"], "litellm_session_id"), "metadata:litellm_session_id"
+    return None
+
+
+def chain(messages: Iterable[Message], start: str = "") -> list[str]:
+    """Hash of every prefix of `messages`, the shortest first; `start` is the hash that the chain goes on from."""
+    hashes, last = [], start
+    for message in messages:
+        last = hashlib.blake2b(last.encode() + _canonical(message), digest_size=16).hexdigest()
+        hashes.append(last)
+    return hashes
+
+
+class Identifier:
+    """Finds conversations again, in memory first and then in the ledger."""
+
+    def __init__(self, store: Store, headers: Sequence[str]) -> None:
+        self._store = store
+        self._headers = list(headers)
+        self._recent = _Recent()
+
+    async def identify(self, headers: Mapping[str, str], body: Mapping[str, Any], messages: list[Message]) -> Identity:
+        """The conversation and turn of a request. Raises BadRequest for an id that cannot be one."""
+        given = given_id(headers, body, self._headers)
+        hashes = chain(messages)
+        ends = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+        parent, end = await self._parent(hashes, ends, given[0] if given else None)
+        new_users = sum(message["role"] == "user" for message in messages[end + 1 :])
+        turn = max(1, (parent.turn if parent else 0) + new_users)
+        if given is not None:
+            return Identity(given[0], given[1], turn, parent, hashes[-1])
+        if parent is not None:
+            return Identity(parent.conversation_id, "history", turn, parent, hashes[-1])
+        return Identity(f"conv_{uuid.uuid4().hex}", "new", turn, None, hashes[-1])
+
+    def remember(self, answered: Answered) -> None:
+        """Know a turn that has just been answered."""
+        self._recent.add(answered)
+
+    async def _parent(self, hashes: list[str], ends: list[int], only: str | None) -> tuple[Answered | None, int]:
+        """The turn that the longest known prefix answers, and the index of that answer in the messages."""
+        wanted = {hashes[end]: end for end in ends}
+        if not wanted:
+            return None, -1
+        found = self._recent.answered(hashes[ends[-1]])
+        if only is not None:
+            found = [candidate for candidate in found if candidate.conversation_id == only]
+        if not found:
+            found = await asyncio.to_thread(self._store.answered, list(wanted)[-200:])
+        if only is not None:
+            found = [candidate for candidate in found if candidate.conversation_id == only]
+        if not found:
+            return None, -1
+        longest = max(wanted[candidate.answered_hash] for candidate in found)
+        candidates = [candidate for candidate in found if wanted[candidate.answered_hash] == longest]
+        if len(candidates) == 1:
+            return candidates[0], longest
+        return await self._choose(candidates, hashes[-1]), longest
+
+    async def _choose(self, candidates: list[Answered], history_hash: str) -> Answered:
+        """One of several turns with the same history and the same answer.
+
+        The one that this very request has continued before (a regenerated answer), else one that nobody has
+        continued (two strangers with the same opening), else the newest (an edited message).
+        """
+        ids = [candidate.request_id for candidate in candidates]
+        continued = self._recent.continuations(ids) or await asyncio.to_thread(self._store.continuations, ids)
+        again = {later.parent_request_id for later in continued if later.history_hash == history_hash}
+        taken = {later.parent_request_id for later in continued}
+        for candidate in candidates:
+            if candidate.request_id in again:
+                return candidate
+        return next((candidate for candidate in candidates if candidate.request_id not in taken), candidates[0])
+
+
+class _Recent:
+    """The latest answered turns, in memory."""
+
+    def __init__(self) -> None:
+        self._turns: OrderedDict[str, Answered] = OrderedDict()
+        self._by_answer: dict[str, list[Answered]] = defaultdict(list)
+        self._by_parent: dict[str, list[Answered]] = defaultdict(list)
+
+    def add(self, answered: Answered) -> None:
+        self._turns[answered.request_id] = answered
+        self._by_answer[answered.answered_hash].insert(0, answered)
+        if answered.parent_request_id:
+            self._by_parent[answered.parent_request_id].insert(0, answered)
+        if len(self._turns) > REMEMBERED:
+            self._forget(self._turns.popitem(last=False)[1])
+
+    def answered(self, answered_hash: str) -> list[Answered]:
+        return list(self._by_answer.get(answered_hash, ()))
+
+    def continuations(self, request_ids: Iterable[str]) -> list[Answered]:
+        return [later for request_id in request_ids for later in self._by_parent.get(request_id, ())]
+
+    def _forget(self, old: Answered) -> None:
+        for index, key in ((self._by_answer, old.answered_hash), (self._by_parent, old.parent_request_id)):
+            if key is None:
+                continue
+            index[key].remove(old)
+            if not index[key]:
+                del index[key]
+
+
+def _canonical(message: Message) -> bytes:
+    """What of a message says who it is: role, words, tool calls and other parts, but no white space."""
+    content = message.get("content")
+    parts: list[Any] = []
+    if isinstance(content, str):
+        parts.append(" ".join(content.split()))
+    elif isinstance(content, list):
+        for part in content:
+            kind = part.get("type")
+            if kind in ("text", "output_text", "input_text"):
+                parts.append(" ".join(str(part.get("text", "")).split()))
+            elif kind not in ("reasoning", "thinking"):
+                parts.append(part)
+    calls = [
+        [call.get("id"), (call.get("function") or {}).get("name"), (call.get("function") or {}).get("arguments")]
+        for call in message.get("tool_calls") or []
+        if isinstance(call, dict)
+    ]
+    text = [part for part in parts if part != ""]
+    return orjson.dumps([message["role"], text, calls, message.get("tool_call_id")], default=str)
+
+
+def _checked(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise BadRequest(f"'{where}' must be a non-empty string to serve as a conversation id.", param=where)
+    if len(value) > MAX_ID_LENGTH:
+        raise BadRequest(f"'{where}' is longer than {MAX_ID_LENGTH} characters.", param=where)
+    if not value.isprintable():
+        raise BadRequest(f"'{where}' holds control characters.", param=where)
+    return value
