@@ -6,6 +6,8 @@
     ├── RequestError             the client can mend it
     │   ├── BadRequest           a field is missing, mistyped or unsupported     400
     │   │   └── ContextLengthExceeded  the prompt does not fit the model         400
+    │   ├── BodyTooLarge         more bytes than the gateway takes               413
+    │   ├── ClientLeft           the client closed the connection                499
     │   ├── ModelNotFound        no such model, experiment or arm                404
     │   └── NotFound             no such conversation or route                   404
     └── UpstreamError            the model's server refused or failed
@@ -82,6 +84,20 @@ class ContextLengthExceeded(BadRequest):
         )
         self.window = window
         self.requested = requested
+
+
+class BodyTooLarge(RequestError):
+    """The body is beyond the limit of the settings."""
+
+    status = 413
+    default_code = "request_too_large"
+
+
+class ClientLeft(RequestError):
+    """The client closed the connection before its answer began; nobody sees this error."""
+
+    status = 499
+    default_code = "client_closed_request"
 
 
 class ModelNotFound(RequestError):

@@ -67,7 +67,9 @@ class PriceSettings(_Section):
     input: float = Field(ge=0, description="USD per million fresh prompt tokens.")
     output: float = Field(ge=0, description="USD per million completion tokens.")
     cached: float | None = Field(
-        default=None, ge=0, description="USD per million prompt tokens read from the prefix cache; the input price when absent."
+        default=None,
+        ge=0,
+        description="USD per million prompt tokens read from the prefix cache; the input price when absent.",
     )
 
 
@@ -98,9 +100,12 @@ class LiteLLMUpstreamSettings(_Section):
 
     kind: Literal["litellm"]
     api_key_env: str | None = Field(
-        default=None, description="Name of the environment variable that holds the key; litellm's own default when absent."
+        default=None,
+        description="Name of the environment variable that holds the key; litellm's own default when absent.",
     )
-    base_url: str | None = Field(default=None, description="Address of the provider, where it is not litellm's default.")
+    base_url: str | None = Field(
+        default=None, description="Address of the provider, where it is not litellm's default."
+    )
     stall_s: float = Field(default=120.0, gt=0, description="Seconds without a chunk before an answer is given up.")
 
     def api_key(self) -> SecretStr | None:
@@ -117,7 +122,9 @@ class ModelSettings(_Section):
     """A model that clients and arms may name."""
 
     upstream: str = Field(description="Name of the upstream that runs it.")
-    name: str | None = Field(default=None, description="The upstream's own name for it; this section's name when absent.")
+    name: str | None = Field(
+        default=None, description="The upstream's own name for it; this section's name when absent."
+    )
     folder: Path | None = Field(
         default=None, description="For local upstreams: folder that transformers loads, relative to the config file."
     )
@@ -125,9 +132,12 @@ class ModelSettings(_Section):
         default=None, ge=1, description="Tokens; from the model folder or litellm's table when absent."
     )
     encoding: str | None = Field(
-        default=None, description="tiktoken encoding to count with, such as `o200k_base`; by the model's name when absent."
+        default=None,
+        description="tiktoken encoding to count with, such as `o200k_base`; by the model's name when absent.",
     )
-    price: PriceSettings | None = Field(default=None, description="Price; from litellm's table when absent, else unknown.")
+    price: PriceSettings | None = Field(
+        default=None, description="Price; from litellm's table when absent, else unknown."
+    )
 
 
 class ArmSettings(_Section):
@@ -135,9 +145,12 @@ class ArmSettings(_Section):
 
     strategy: str = Field(description="Where the instruction goes: `once`, `every-turn`, `pass-through`.")
     model: str = Field(description="Name of the model that answers.")
-    weight: float = Field(default=1.0, ge=0, description="Share of new conversations, relative to the other arms' weights.")
+    weight: float = Field(
+        default=1.0, ge=0, description="Share of new conversations, relative to the other arms' weights."
+    )
     instruction: str | None = Field(
-        default=None, description="An instruction that the arm sets; absent: the client's system message is the instruction."
+        default=None,
+        description="An instruction that the arm sets; absent: the client's system message is the instruction.",
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The strategy's own parameters.")
 
@@ -152,7 +165,8 @@ class ExperimentSettings(_Section):
     """A split of traffic between arms, sticky per conversation."""
 
     salt: str | None = Field(
-        default=None, description="Seasons the assignment hash; the experiment's name when absent. A new salt deals anew."
+        default=None,
+        description="Seasons the assignment hash; the experiment's name when absent. A new salt deals anew.",
     )
     arms: dict[Name, ArmSettings] = Field(min_length=1, description="The arms by name.")
 
@@ -167,7 +181,11 @@ class Settings(BaseSettings):
     """The whole tree."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GATTWAY_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix="GATTWAY_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
     server: ServerSettings = ServerSettings()

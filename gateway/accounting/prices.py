@@ -83,5 +83,6 @@ def _litellm_table() -> dict[str, Any]:
 def litellm_folder() -> Path:
     """Where litellm is installed, found without importing it."""
     spec = importlib.util.find_spec("litellm")
-    assert spec is not None and spec.origin is not None, "litellm is a dependency of gattway"
+    assert spec is not None, "litellm is a dependency of gattway"
+    assert spec.origin is not None
     return Path(spec.origin).parent

@@ -82,12 +82,8 @@ class Store:
             query = _summaries()
             if after is not None:
                 begun = func.min(turns.c.started_at)
-                mark = connection.execute(
-                    select(begun).where(turns.c.conversation_id == after)
-                ).scalar_one_or_none()
-                query = query.having(
-                    or_(begun < mark, and_(begun == mark, turns.c.conversation_id < after))
-                )
+                mark = connection.execute(select(begun).where(turns.c.conversation_id == after)).scalar_one_or_none()
+                query = query.having(or_(begun < mark, and_(begun == mark, turns.c.conversation_id < after)))
             rows = [dict(row._mapping) for row in connection.execute(query.limit(limit + 1))]
         return Page(rows[:limit], len(rows) > limit)
 
@@ -101,7 +97,7 @@ def summary(rows: Sequence[Row]) -> Row:
         "experiment": last["experiment"],
         "arm": last["arm"],
         "model": last["model"],
-        "turns": max(row["turn"] for row in rows),
+        "turn_count": max(row["turn"] for row in rows),
         "requests": len(rows),
         "started_at": rows[0]["started_at"],
         "last_at": last["started_at"],
@@ -126,7 +122,7 @@ def _summaries() -> Select[Any]:
             func.max(turns.c.experiment).label("experiment"),
             func.max(turns.c.arm).label("arm"),
             func.max(turns.c.model).label("model"),
-            func.max(turns.c.turn).label("turns"),
+            func.max(turns.c.turn).label("turn_count"),
             func.count().label("requests"),
             begun.label("started_at"),
             func.max(turns.c.started_at).label("last_at"),

@@ -127,9 +127,7 @@ class Writer:
             self._connection = self._engine.connect()
         dealt = [asdict(item.assignment) for item in group if item.assignment is not None]
         with self._connection.begin():
-            self._connection.execute(
-                insert(turns).on_conflict_do_nothing(), [item.row.as_dict() for item in group]
-            )
+            self._connection.execute(insert(turns).on_conflict_do_nothing(), [item.row.as_dict() for item in group])
             if dealt:
                 self._connection.execute(insert(assignments).on_conflict_do_nothing(), dealt)
 

@@ -62,7 +62,9 @@ def _checked_messages(messages: Any) -> list[Message]:
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         if not isinstance(message, dict):
-            raise BadRequest(f"'{where}' must be an object with 'role' and 'content', not {_named(message)}.", param=where)
+            raise BadRequest(
+                f"'{where}' must be an object with 'role' and 'content', not {_named(message)}.", param=where
+            )
         role = message.get("role")
         if role not in ROLES:
             raise BadRequest(
@@ -147,5 +149,12 @@ _FIELDS: dict[str, Callable[[str, Any], None]] = {
 
 
 def _named(value: Any) -> str:
-    names = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    names = {
+        bool: "a boolean",
+        int: "an integer",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
     return "null" if value is None else names.get(type(value), type(value).__name__)

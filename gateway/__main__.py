@@ -1,0 +1,69 @@
+"""The `gattway` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway import __version__
+from gateway.errors import ConfigError, GatewayError
+
+CONFIG = click.option(
+    "--config",
+    "config",
+    type=click.Path(path_type=Path),
+    help="Config file; by default $GATTWAY_CONFIG, then ./gattway.toml, then the embedded models.",
+)
+
+
+class _Group(click.Group):
+    """Every GatewayError ends in one clear line and exit code 2 (config) or 1, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            click.echo(f"gattway: {error}".replace("\n", "\ngattway: "), err=True)
+            ctx.exit(2)
+        except GatewayError as error:
+            click.echo(f"gattway: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gattway")
+def main() -> None:
+    """A chat gateway that keeps an instruction alive over a long conversation and says what that costs."""
+
+
+@main.command()
+@CONFIG
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+def serve(config: Path | None, host: str | None, port: int | None) -> None:
+    """Serve the OpenAI-compatible API."""
+    from gateway.serving import serve as run
+    from gateway.settings import config_path, load
+
+    settings = load(config_path(config))
+    changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    server = settings.server.model_copy(update=changes)
+    run(settings.model_copy(update={"server": server}))
+
+
+@main.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def check(config: Path | None, as_json: bool) -> None:
+    """Read the config and resolve every model, price, tokenizer and window; exit 0, or 2 with each mistake."""
+    from gateway.checking import check as run
+    from gateway.settings import config_path
+
+    run(config_path(config), as_json=as_json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What a client may name: models, experiments, and `EXPERIMENT:ARM`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.accounting.prices import Price
+from gateway.errors import ModelNotFound
+from gateway.upstreams.base import Counter, Upstream
+from strategies import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model with everything that serving and accounting need to know of it.
+
+    `window` is its context window in tokens, `price` its price, each None when unknown; `upstream_model` is the
+    upstream's own name for it.
+    """
+
+    name: str
+    upstream_name: str
+    upstream: Upstream
+    upstream_model: str
+    counter: Counter
+    window: int | None
+    price: Price | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way of keeping the instruction alive; a model named directly is an arm without a name."""
+
+    name: str
+    strategy: Strategy
+    model: Model
+    weight: float = 1.0
+    instruction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A split of conversations between arms; `salt` seasons the assignment."""
+
+    name: str
+    salt: str
+    arms: Mapping[str, Arm]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a client named: an experiment, one arm of it (`forced`), or a model (no experiment, its own arm)."""
+
+    experiment: Experiment | None
+    arm: Arm | None
+
+    @property
+    def forced(self) -> bool:
+        """Whether the client chose the arm itself, which keeps the conversation out of the statistics."""
+        return self.experiment is not None and self.arm is not None
+
+
+class Catalogue:
+    """All that can be named."""
+
+    def __init__(self, direct: Mapping[str, Arm], experiments: Mapping[str, Experiment]) -> None:
+        self.direct = direct
+        self.experiments = experiments
+
+    def names(self) -> list[str]:
+        """Every id that a client may send as `model`."""
+        forced = [f"{name}:{arm}" for name, experiment in self.experiments.items() for arm in experiment.arms]
+        return [*self.experiments, *forced, *self.direct]
+
+    def resolve(self, name: str) -> Target:
+        """What `name` stands for. Raises ModelNotFound, naming what there is."""
+        if name in self.direct:
+            return Target(None, self.direct[name])
+        if name in self.experiments:
+            return Target(self.experiments[name], None)
+        experiment_name, _, arm_name = name.rpartition(":")
+        experiment = self.experiments.get(experiment_name)
+        if experiment is not None and arm_name in experiment.arms:
+            return Target(experiment, experiment.arms[arm_name])
+        if experiment is not None:
+            raise ModelNotFound(
+                f"The experiment '{experiment_name}' has no arm '{arm_name[:128]}'. "
+                f"Its arms are: {', '.join(experiment.arms)}.",
+                param="model",
+            )
+        raise ModelNotFound(
+            f"The model '{name[:128]}' does not exist. Available: {', '.join(self.names())}.", param="model"
+        )

@@ -1,0 +1,117 @@
+"""The use case: identify, assign, place, send; `gateway.exchange` then relays and records."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.accounting.placement import count_placement
+from gateway.catalogue import Arm, Catalogue, Target
+from gateway.errors import BadRequest, LedgerError
+from gateway.exchange import Exchange
+from gateway.experiments.assigner import Assigner
+from gateway.identity import Identifier, Identity
+from gateway.ledger.records import Assignment, Turn
+from gateway.recorder import Recorder
+from gateway.wire.request import ChatRequest
+from strategies import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is known of a request besides its body: its own id, its headers, and when it came (perf_counter s)."""
+
+    request_id: str
+    headers: Mapping[str, str]
+    at: float
+
+
+class Chat:
+    """Answers chat completions."""
+
+    def __init__(self, catalogue: Catalogue, identifier: Identifier, assigner: Assigner, recorder: Recorder) -> None:
+        self._catalogue = catalogue
+        self._identifier = identifier
+        self._assigner = assigner
+        self._recorder = recorder
+
+    async def complete(self, request: ChatRequest, arrival: Arrival) -> Exchange:
+        """Have a request answered; returns when the answer has begun.
+
+        Raises:
+            GatewayError: the request cannot be answered; a turn that got as far as the model is recorded.
+        """
+        if self._recorder.problem:
+            raise LedgerError(self._recorder.problem)
+        target = self._catalogue.resolve(request.model)
+        identity = await self._identifier.identify(arrival.headers, request.body, request.messages)
+        arm, assignment = await self._arm(target, identity)
+        placed = _placed(arm, request.messages)
+        exchange = Exchange(
+            request=request,
+            arm=arm,
+            identity=identity,
+            row=_begun(arrival, target, arm, identity),
+            assignment=assignment,
+            counts=asyncio.ensure_future(
+                asyncio.to_thread(
+                    count_placement, arm.model.counter, arm.strategy, request.messages, placed, arm.instruction
+                )
+            ),
+            arrived_at=arrival.at,
+            recorder=self._recorder,
+        )
+        await exchange.begin(_upstream_body(request, arm, placed), {"x-request-id": arrival.request_id})
+        return exchange
+
+    async def _arm(self, target: Target, identity: Identity) -> tuple[Arm, Assignment | None]:
+        if target.arm is not None:
+            return target.arm, None
+        experiment = target.experiment
+        assert experiment is not None
+        weights = {name: arm.weight for name, arm in experiment.arms.items()}
+        name, assignment = await self._assigner.arm(
+            experiment.name,
+            experiment.salt,
+            weights,
+            identity.conversation_id,
+            is_new=identity.source == "new",
+        )
+        return experiment.arms[name], assignment
+
+
+def _placed(arm: Arm, messages: list[Message]) -> list[Message]:
+    placed = arm.strategy.place(messages, arm.instruction)
+    if not placed:
+        raise BadRequest("'messages' holds nothing but an instruction without words.", param="messages")
+    return placed
+
+
+def _begun(arrival: Arrival, target: Target, arm: Arm, identity: Identity) -> Turn:
+    return Turn(
+        request_id=arrival.request_id,
+        conversation_id=identity.conversation_id,
+        identity_source=identity.source,
+        parent_request_id=identity.parent.request_id if identity.parent else None,
+        experiment=target.experiment.name if target.experiment else None,
+        arm=arm.name or None,
+        forced=target.forced,
+        strategy=arm.strategy.name,
+        model=arm.model.name,
+        upstream=arm.model.upstream_name,
+        turn=identity.turn,
+        started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+        context_window=arm.model.window,
+        history_hash=identity.history_hash,
+    )
+
+
+def _upstream_body(request: ChatRequest, arm: Arm, placed: list[Message]) -> dict[str, Any]:
+    body = {**request.body, "model": arm.model.upstream_model, "messages": placed}
+    body.pop("litellm_session_id", None)
+    if request.stream:
+        body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    return body

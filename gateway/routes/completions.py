@@ -1,0 +1,39 @@
+"""`POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Request, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from gateway.chat import Arrival, Chat
+from gateway.metrics import Metrics
+from gateway.routes.client import read_body, unless_client_leaves
+from gateway.wire.request import parse
+
+KEEP_ALIVE_S = 15
+
+
+def router(chat: Chat, metrics: Metrics, max_body_bytes: int) -> APIRouter:
+    """The route over one `Chat`."""
+    routes = APIRouter()
+
+    @routes.post("/v1/chat/completions")
+    async def complete(request: Request) -> Response:
+        """OpenAI's chat completion, streaming and not (https://platform.openai.com/docs/api-reference/chat)."""
+        arrival = Arrival(request.state.request_id, request.headers, time.perf_counter())
+        asked = parse(await read_body(request, max_body_bytes))
+        with metrics.in_flight.track_inprogress():
+            exchange = await unless_client_leaves(request, chat.complete(asked, arrival))
+        if not asked.stream:
+            return Response(exchange.body, media_type="application/json", headers=exchange.headers)
+        return EventSourceResponse(
+            exchange.stream(),
+            headers=exchange.headers,
+            ping=KEEP_ALIVE_S,
+            ping_message_factory=lambda: ServerSentEvent(comment="keep-alive", sep="\n"),
+            sep="\n",
+        )
+
+    return routes

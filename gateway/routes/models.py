@@ -1,0 +1,50 @@
+"""`GET /v1/models` and `GET /v1/models/{id}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from gateway.catalogue import Arm, Catalogue
+
+
+def router(catalogue: Catalogue, started_at: int) -> APIRouter:
+    """The routes over one catalogue; `started_at` (Unix seconds) stands for the models' `created`."""
+    routes = APIRouter()
+
+    def described(name: str) -> dict[str, Any]:
+        target = catalogue.resolve(name)
+        arms = [target.arm] if target.arm else list(target.experiment.arms.values() if target.experiment else ())
+        kind = "model" if target.experiment is None else "arm" if target.arm else "experiment"
+        described = {"id": name, "object": "model", "created": started_at, "owned_by": "gattway", "kind": kind}
+        return {**described, "context_window": _window(arms), "price": _price(arms[0]) if len(arms) == 1 else None}
+
+    @routes.get("/v1/models")
+    def list_models() -> dict[str, Any]:
+        """All that a client may name."""
+        data = [described(name) for name in catalogue.names()]
+        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+        return {"object": "list", "data": data, **ends, "has_more": False}
+
+    @routes.get("/v1/models/{name:path}")
+    def get_model(name: str) -> dict[str, Any]:
+        """One of them."""
+        return described(name)
+
+    return routes
+
+
+def _window(arms: list[Arm]) -> int | None:
+    """Tokens that fit every arm."""
+    windows = [arm.model.window for arm in arms]
+    return min((window for window in windows if window is not None), default=None) if None not in windows else None
+
+
+def _price(arm: Arm) -> dict[str, Any] | None:
+    """USD per million tokens."""
+    price = arm.model.price
+    if price is None:
+        return None
+    kinds = {"input": price.input, "cached": price.cached, "output": price.output}
+    return {**{kind: round(value * 1e6, 6) for kind, value in kinds.items()}, "source": price.source}

@@ -1,0 +1,68 @@
+"""`gattway serve`."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import click
+import uvicorn
+
+from gateway.app import create_app
+from gateway.build import build
+from gateway.errors import ConfigError
+from gateway.settings import Settings
+
+GRACE_S = 30
+"""Seconds that running answers get to finish when the gateway is asked to stop."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigError: the port is taken, or something in the settings cannot be had.
+    """
+    listening = _bind(settings.server.host, settings.server.port)
+    try:
+        app = create_app(settings, build(settings))
+        config = uvicorn.Config(
+            app,
+            log_config=_log_config(),
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_S,
+            server_header=False,
+        )
+        host, port = listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"gattway serves on http://{shown}:{port}/v1 (ledger: {settings.ledger.path})", err=True)
+        uvicorn.Server(config).run([listening])
+    finally:
+        listening.close()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A listening socket, taken before anything slow is loaded, so that a taken port is said at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}); choose another with --host and --port"
+        ) from None
+    listening.set_inheritable(True)
+    return listening
+
+
+def _log_config() -> dict[str, Any]:
+    """Warnings and worse on standard error, one line each."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+    }

@@ -1,0 +1,120 @@
+"""Any server that speaks OpenAI's chat completions, relayed byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, ClassVar
+
+import aiohttp
+import orjson
+
+from gateway.errors import UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnavailable
+from gateway.settings import OpenAIUpstreamSettings
+from gateway.upstreams.base import Reply
+
+HANDED_BACK = ("retry-after", "retry-after-ms", "x-should-retry")
+"""Headers of an error that the client's own retries go by."""
+
+OVERFLOW_WORDS = ("maximum context length", "context window", "context_length_exceeded")
+
+
+class PassthroughUpstream:
+    """One OpenAI-compatible server."""
+
+    kind: ClassVar[str] = "openai"
+
+    def __init__(self, settings: OpenAIUpstreamSettings) -> None:
+        self._url = settings.base_url.rstrip("/") + "/chat/completions"
+        key = settings.api_key()
+        self._authorization = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_s, sock_read=settings.stall_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, body: dict[str, Any], *, stream: bool, headers: Mapping[str, str]) -> Reply:
+        """See `Upstream.send`."""
+        try:
+            response = await self._open().post(
+                self._url,
+                data=orjson.dumps(body),
+                headers={"content-type": "application/json", **headers, **self._authorization},
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _translated(error) from None
+        try:
+            await _check(response, stream)
+        except BaseException:
+            response.close()
+            raise
+        return Reply(response.status, dict(response.headers), _reads(response), _closer(response))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=0), auto_decompress=True
+            )
+        return self._session
+
+
+async def _check(response: aiohttp.ClientResponse, stream: bool) -> None:
+    """Raise for an answer that is no completion."""
+    if response.status >= 400:
+        try:
+            raw = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _translated(error) from None
+        headers = {name: response.headers[name] for name in HANDED_BACK if name in response.headers}
+        raise UpstreamStatus(response.status, _error_of(raw, response.status), headers)
+    if stream and not response.content_type.startswith("text/event-stream"):
+        raise UpstreamUnavailable(
+            f"The upstream answered a streaming request with {response.content_type}.", code="bad_upstream_answer"
+        )
+
+
+def _error_of(raw: bytes, status: int) -> dict[str, Any]:
+    """An upstream's error as OpenAI's body, whatever shape it came in."""
+    try:
+        parsed = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        parsed = None
+    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
+    if isinstance(error, str):
+        error = {"message": error}
+    if not isinstance(error, dict):
+        error = {"message": f"The upstream answered with status {status}."}
+    error.setdefault("message", parsed.get("detail") if isinstance(parsed, dict) else None)
+    if any(words in str(error.get("message")) for words in OVERFLOW_WORDS):
+        error["code"] = "context_length_exceeded"
+    return {"error": error}
+
+
+async def _reads(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for read in response.content.iter_any():
+            yield read
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise _translated(error) from None
+
+
+def _closer(response: aiohttp.ClientResponse) -> Any:
+    async def close() -> None:
+        if response.content.is_eof():
+            response.release()
+        else:
+            response.close()
+
+    return close
+
+
+def _translated(error: Exception) -> UpstreamError:
+    """aiohttp's failures in the gateway's words; an address may be said, a key never is."""
+    if isinstance(error, asyncio.TimeoutError | aiohttp.ServerTimeoutError):
+        return UpstreamTimeout("The upstream did not answer in time.")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return UpstreamUnavailable(f"The upstream could not be reached ({error.os_error.strerror or error.os_error}).")
+    return UpstreamUnavailable(f"The upstream broke off ({type(error).__name__}).", code="stream_interrupted")
