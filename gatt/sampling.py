@@ -1,0 +1,96 @@
+"""Replies from a model in process, many conversations at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from gatt.script import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model and its tokenizer, from a folder or a hub name, in float32 and ready to answer.
+
+    Raises:
+        ValueError: the tokenizer has no chat template.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    if not tokenizer.chat_template:
+        raise ValueError(f"{path}: the tokenizer has no chat template; add chat_template.jinja to the model's folder")
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    model.eval()  # type: ignore[no-untyped-call]
+    return model, tokenizer
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """Token ids of the conversation up to where the next reply starts."""
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def window(model: PreTrainedModel) -> int:
+    """The context window in tokens."""
+    return int(model.config.max_position_embeddings)
+
+
+def replies(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    rows: int = 128,
+) -> list[str]:
+    """One reply a prompt, greedy at temperature 0, in batches of at most `rows` prompts of like length.
+
+    Sampling draws from torch's global generator: seed it for the same replies again.
+    """
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    found: dict[int, str] = {}
+    for start in range(0, len(order), rows):
+        some = order[start : start + rows]
+        texts = _batch(model, tokenizer, [prompts[index] for index in some], max_new_tokens, temperature)
+        found.update(zip(some, texts, strict=True))
+    return [found[index] for index in range(len(prompts))]
+
+
+def _batch(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    temperature: float,
+) -> list[str]:
+    import torch
+
+    width = max(map(len, prompts))
+    filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    ids = torch.tensor([[filler] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+    with torch.inference_mode(), _answering(model):
+        output = model.generate(  # type: ignore[operator]
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            max_new_tokens=max_new_tokens,
+            pad_token_id=filler,
+            **(sampling or {"do_sample": False}),
+        )
+    return [text.strip() for text in tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)]
+
+
+@contextmanager
+def _answering(model: PreTrainedModel) -> Iterator[None]:
+    training = model.training
+    model.eval()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        model.train(training)

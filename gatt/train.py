@@ -1,0 +1,201 @@
+"""GAtt tuning on TRL's SFTTrainer: prompt/completion rows, loss on the last answer alone.
+
+Only the weights named by `modules` learn. With the query and key projections alone a model can learn where to look,
+not what to do there, and keeps the skill for instructions that tuning never showed it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+    from trl.trainer.sft_trainer import SFTTrainer
+
+Row = dict[str, Any]
+Progress = Callable[[int, int, float], None]
+"""Called with (step, steps, loss)."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What learns, how fast, and on which mix of rows (`shares` by kind, summing to 1)."""
+
+    modules: tuple[str, ...] = ("q_proj", "k_proj")
+    learning_rate: float = 1e-3
+    steps: int = 500
+    rows_per_step: int = 12
+    shares: Mapping[str, float] = field(default_factory=lambda: {"later": 0.63, "first": 0.12, "plain": 0.25})
+    warm_up: float = 0.06
+    weight_decay: float = 0.0
+    checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        if not math.isclose(sum(self.shares.values()), 1.0):
+            raise ValueError(f"shares must sum to 1, not {sum(self.shares.values()):.3f}")
+
+
+class PrefixError(ValueError):
+    """The chat template renders the history anew once the answer is there, so GAtt's mask would be wrong."""
+
+
+def mix(rows: Sequence[Row], shares: Mapping[str, float], n: int, seed: int) -> list[Row]:
+    """`n` rows in the given shares by kind, each kind gone through in shuffled order, again and again if need be.
+
+    Raises:
+        ValueError: a kind with a share has no rows.
+    """
+    rng = random.Random(seed)
+    mixed: list[Row] = []
+    for kind, share in shares.items():
+        pool = [row for row in rows if row["kind"] == kind]
+        wanted = round(share * n)
+        if wanted and not pool:
+            raise ValueError(f"the mix asks for {share:.0%} rows of kind {kind!r} and there are none")
+        while wanted > 0:
+            mixed += rng.sample(pool, min(wanted, len(pool)))
+            wanted -= len(pool)
+    rng.shuffle(mixed)
+    return mixed
+
+
+def fitting(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[list[Row], int]:
+    """Rows that fit `max_length` tokens whole, and the number of those that do not; none is ever cut.
+
+    Raises:
+        PrefixError: a prompt's tokens are no prefix of the whole row's, with the template's beginning named.
+    """
+    kept = []
+    for row in rows:
+        prompt = _ids(tokenizer, row["prompt"], add_generation_prompt=True)
+        whole = _ids(tokenizer, [*row["prompt"], *row["completion"]], add_generation_prompt=False)
+        if whole[: len(prompt)] != prompt:
+            template = str(tokenizer.chat_template)[:80]
+            raise PrefixError(f"the prompt is no prefix of prompt and answer under the chat template {template!r}…")
+        if len(whole) <= max_length:
+            kept.append(row)
+    return kept, len(rows) - len(kept)
+
+
+def _ids(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool
+) -> list[int]:
+    chat = [dict(message) for message in messages]
+    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=add_generation_prompt)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def free(model: PreTrainedModel, modules: Sequence[str]) -> int:
+    """Lets the named modules learn and freezes the rest; returns the number of weights that learn.
+
+    Raises:
+        ValueError: no module has such a name.
+    """
+    learning = 0
+    for name, weight in model.named_parameters():
+        weight.requires_grad = any(part in modules for part in name.split("."))
+        learning += weight.numel() if weight.requires_grad else 0
+    if not learning:
+        raise ValueError(f"no weights are named {', '.join(modules)}; see model.named_modules() for what there is")
+    return learning
+
+
+def dataset(rows: Sequence[Row]) -> Dataset:
+    """The rows as TRL reads them: prompt and completion, nothing else."""
+    from datasets import Dataset
+
+    return Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in rows])
+
+
+def trainer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    how: Tuning,
+    folder: Path,
+    seed: int,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> SFTTrainer:
+    """The SFTTrainer for these rows, checkpoints under `folder`."""
+    import torch
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    config = SFTConfig(
+        output_dir=str(folder),
+        max_steps=how.steps,
+        per_device_train_batch_size=how.rows_per_step,
+        learning_rate=how.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, round(how.warm_up * how.steps)),
+        weight_decay=how.weight_decay,
+        optim="adamw_torch",
+        max_length=None,
+        completion_only_loss=True,
+        train_sampling_strategy="group_by_length",
+        gradient_checkpointing=False,
+        bf16=True,
+        use_cpu=not torch.cuda.is_available(),
+        seed=seed,
+        data_seed=seed,
+        save_steps=how.checkpoint_every,
+        save_total_limit=1,
+        logging_steps=10,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    return SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=dataset(rows),
+        processing_class=tokenizer,
+        callbacks=list(callbacks),
+    )
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    how: Tuning,
+    folder: Path,
+    seed: int,
+    progress: Progress = lambda step, steps, loss: None,
+) -> dict[str, Any]:
+    """Tunes `model` in place; goes on from the last checkpoint under `folder` where one lies there.
+
+    Returns figures for the model card: rows, rows refused as too long, weights that learned, last loss.
+    """
+    from transformers.trainer_utils import get_last_checkpoint
+
+    kept, too_long = fitting(rows, tokenizer, int(model.config.max_position_embeddings))
+    mixed = mix(kept, how.shares, how.steps * how.rows_per_step, seed)
+    learning = free(model, how.modules)
+    run = trainer(model, tokenizer, mixed, how, folder, seed, [_report(progress)])
+    checkpoint = get_last_checkpoint(str(folder)) if folder.exists() else None  # type: ignore[no-untyped-call]
+    run.train(resume_from_checkpoint=checkpoint)
+    losses = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
+    return {
+        "rows": len(rows),
+        "rows_too_long": too_long,
+        "weights_learning": learning,
+        "steps": how.steps,
+        "loss": losses[-1] if losses else None,
+    }
+
+
+def _report(progress: Progress) -> TrainerCallback:
+    from transformers import TrainerCallback
+
+    class Report(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
+            if logs and "loss" in logs:
+                progress(state.global_step, state.max_steps, float(logs["loss"]))
+
+    return Report()
