@@ -1,0 +1,163 @@
+"""Scripted conversations with a gateway through the official `openai` client, as any chat front end holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from openai import AsyncOpenAI, BadRequestError, DefaultAsyncHttpxClient
+from openai.types.chat import ChatCompletionMessageParam
+
+from benchmarks.script import Script
+
+REQUEST_TIMEOUT_S = 120.0
+
+
+class UnexpectedArm(Exception):
+    """The gateway put a conversation on an arm that it should not be on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One judged reply. `adherent` is None where the script has no checks, `fact` where the turn asked for none."""
+
+    turn: int
+    reply: str
+    adherent: bool | None
+    fact: bool | None
+    ttft_ms: float
+
+
+@dataclass(slots=True)
+class Conversation:
+    """One script with one arm, as far as it went."""
+
+    id: str
+    script: Script
+    model: str
+    arm: str = ""
+    answers: list[Answer] = field(default_factory=list)
+    history: list[ChatCompletionMessageParam] = field(default_factory=list)
+    window_full: bool = False
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """The ledger's rows of the answered turns, oldest first, in the ledger's own column names."""
+
+
+T = TypeVar("T")
+
+
+async def together(work: Iterable[Coroutine[None, None, T]]) -> list[T]:
+    """Results in order; the first failure cancels the rest and is raised by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+class Client:
+    """Holds conversations with the gateway at `base_url` (no `/v1`), at most `concurrency` of them at a time.
+
+    `on_answer` is called after every answer, for progress bars.
+    """
+
+    def __init__(
+        self, base_url: str, *, concurrency: int = 16, on_answer: Callable[[Conversation], None] = lambda _: None
+    ) -> None:
+        self._on_answer = on_answer
+        self._slots = asyncio.Semaphore(concurrency)
+        # A retry would be a second row in the ledger and hide a failure, so there is none; nor does a proxy
+        # that the environment names stand between this process and its own machine.
+        self._openai = AsyncOpenAI(
+            base_url=f"{base_url}/v1",
+            api_key="none-needed",
+            max_retries=0,
+            timeout=REQUEST_TIMEOUT_S,
+            http_client=DefaultAsyncHttpxClient(trust_env=False),
+        )
+        self._api = httpx.AsyncClient(base_url=f"{base_url}/api", timeout=REQUEST_TIMEOUT_S, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._openai.close()
+        await self._api.aclose()
+
+    async def hold(
+        self, script: Script, model: str, conversation_id: str, *, turns: int, until_full: int = 0
+    ) -> Conversation:
+        """Hold a conversation of `turns` turns and fetch its ledger rows.
+
+        With `until_full`, it goes on after that, to at most that many turns, until the gateway refuses a turn
+        because the context window is full. A window that is full earlier ends the conversation earlier.
+
+        Raises:
+            openai.APIError: the gateway refused or broke off a turn for any other reason.
+            UnexpectedArm: the gateway moved the conversation to another arm.
+            httpx.HTTPError: the ledger could not be read.
+        """
+        conversation = Conversation(conversation_id, script, model)
+        if script.instruction is not None:
+            conversation.history.append({"role": "system", "content": script.instruction})
+        async with self._slots:
+            for turn in range(1, max(turns, until_full) + 1):
+                if not await self._answered(conversation, turn):
+                    break
+            conversation.rows = await self._ledger_rows(conversation_id)
+        return conversation
+
+    async def _answered(self, conversation: Conversation, turn: int) -> bool:
+        """Hold one turn; False when the window is full."""
+        asked = conversation.script.turn(turn)
+        conversation.history.append({"role": "user", "content": asked.user})
+        try:
+            reply, ttft_ms = await self._stream(conversation)
+        except BadRequestError as error:
+            if error.code != "context_length_exceeded":
+                raise
+            conversation.window_full = True
+            return False
+        conversation.history.append({"role": "assistant", "content": reply})
+        conversation.answers.append(
+            Answer(turn, reply, conversation.script.adherent(reply), asked.fact_holds(reply), ttft_ms)
+        )
+        self._on_answer(conversation)
+        return True
+
+    async def _stream(self, conversation: Conversation) -> tuple[str, float]:
+        """Send the whole history; the streamed reply, and milliseconds to its first text."""
+        started = time.perf_counter()
+        response = await self._openai.chat.completions.with_raw_response.create(
+            model=conversation.model,
+            messages=conversation.history,
+            stream=True,
+            temperature=0,
+            extra_headers={"x-gattway-conversation-id": conversation.id},
+        )
+        arm = response.headers.get("x-gattway-arm", "")
+        if conversation.answers and arm != conversation.arm:
+            raise UnexpectedArm(f"conversation {conversation.id} was moved from {conversation.arm!r} to {arm!r}")
+        conversation.arm = arm
+        pieces: list[str] = []
+        ttft_ms = 0.0
+        async for chunk in response.parse():
+            if chunk.choices and (text := chunk.choices[0].delta.content):
+                ttft_ms = ttft_ms or (time.perf_counter() - started) * 1000
+                pieces.append(text)
+        return "".join(pieces), ttft_ms
+
+    async def _ledger_rows(self, conversation_id: str) -> list[dict[str, Any]]:
+        response = await self._api.get(f"/conversations/{quote(conversation_id, safe='')}")
+        response.raise_for_status()
+        rows = [row for row in response.json()["turns"] if row["http_status"] == 200]
+        return sorted(rows, key=lambda row: row["turn"])
