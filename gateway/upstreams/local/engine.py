@@ -184,7 +184,7 @@ class Engine:
             taken = {other.slot for other in self._reading}
             row.slot = next(i for i in range(len(self._decoding), self._max_batch) if i not in taken)
             self._reading.append(row)
-            self._slots.reserve(row.prompt_length + row.limit)
+            self._slots.reserve(row.prompt_length)
             row.chain = digests(row.tokens, [])
             row.cached = row.computed = self._store.load(row.chain[: (row.prompt_length - 1) // BLOCK], row.slot)
 
@@ -197,6 +197,7 @@ class Engine:
             if row in whole:
                 wanted.append(len(tokens) - 1)
         positions = [row.computed for row in self._decoding]
+        self._slots.reserve(max(positions, default=0) + 1)
         layout = Layout(positions, [chunk for _, chunk in chunks], self._dtype, self._device)
         logits = forward(self._model, tokens, layout, self._cache, wanted or [0])
         for row in self._decoding:

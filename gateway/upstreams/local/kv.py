@@ -38,12 +38,13 @@ class Slots:
     ) -> None:
         self.window = window
         self.capacity = min(window, _FIRST_CAPACITY)
+        # Zeros, since attention multiplies what it masks by nought, and stray memory may hold a NaN.
         self.keys = [
-            torch.empty(count, shape.heads, self.capacity, shape.key_dim, dtype=dtype, device=device)
+            torch.zeros(count, shape.heads, self.capacity, shape.key_dim, dtype=dtype, device=device)
             for shape in shapes
         ]
         self.values = [
-            torch.empty(count, shape.heads, self.capacity, shape.value_dim, dtype=dtype, device=device)
+            torch.zeros(count, shape.heads, self.capacity, shape.value_dim, dtype=dtype, device=device)
             for shape in shapes
         ]
 
@@ -57,7 +58,7 @@ class Slots:
         wanted = min(wanted, self.window)
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
-                grown = old.new_empty(old.shape[0], old.shape[1], wanted, old.shape[3])
+                grown = old.new_zeros(old.shape[0], old.shape[1], wanted, old.shape[3])
                 grown[:, :, : self.capacity] = old
                 tensors[layer] = grown
         self.capacity = wanted

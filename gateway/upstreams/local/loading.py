@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicLayer
+from transformers.utils import logging
 
 from gateway.errors import ConfigError
 from gateway.upstreams.local.attention import NAME, Chunk, Layout, SlotCache, forward
@@ -28,8 +31,10 @@ def load(folder: Path, *, max_batch: int, cache_bytes: int) -> tuple[Any, Engine
     tokenizer = _tokenizer(folder)
     model = _model(folder)
     window = _window(folder, model.config, tokenizer)
-    shapes = _shapes(folder, model)
-    _check_serving(folder, model, shapes, window)
+    threads = 1 if model.num_parameters() < _SMALL else torch.get_num_threads()
+    with _threads(threads):
+        shapes = _shapes(folder, model)
+        _check_serving(folder, model, shapes, window)
     engine = Engine(
         model,
         tokenizer.backend_tokenizer,
@@ -38,9 +43,31 @@ def load(folder: Path, *, max_batch: int, cache_bytes: int) -> tuple[Any, Engine
         window=window,
         max_batch=max_batch,
         cache_bytes=cache_bytes,
-        threads=1 if model.num_parameters() < _SMALL else torch.get_num_threads(),
+        threads=threads,
     )
     return tokenizer, engine, window
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """transformers draws one for every load, into whatever terminal the gateway logs to."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _check_files(folder: Path) -> None:
@@ -66,9 +93,10 @@ def _model(folder: Path) -> Any:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype="auto", attn_implementation=NAME, local_files_only=True
-        )
+        with _no_progress_bars():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, config=config, dtype="auto", attn_implementation=NAME, local_files_only=True
+            )
     except Exception as error:  # a folder can be broken in as many ways as there are libraries that read it
         raise ConfigError(f"{folder}: the model cannot be loaded: {_line(error)}") from error
     if not model._supports_attention_backend:

@@ -104,7 +104,8 @@ def parse(body: dict[str, Any]) -> LocalRequest:
         ignore_end=_flag(body, "ignore_eos"),
     )
     choices = _integer(body, "n", 1, MAX_CHOICES) or 1
-    options = body.get("stream_options") or {}
+    options = body.get("stream_options")
+    options = {} if options is None else options
     if not isinstance(options, dict):
         raise BadRequest("'stream_options' must be an object.", param="stream_options")
     return LocalRequest(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ def make(folder: Path, *, seed: int = 0, architecture: str = "llama", **changes:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    torch.set_num_threads(1)  # two threads on a busy machine wait for each other at every small operation
     tokenizer = _tokenizer()
     tokenizer.save_pretrained(folder)
     settings: dict[str, Any] = {
@@ -48,6 +51,12 @@ def make(folder: Path, *, seed: int = 0, architecture: str = "llama", **changes:
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     torch.set_rng_state(state)
     return folder
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for the engine's thread; the test's own time limit ends a wait in vain."""
+    while not condition():  # noqa: ASYNC110  what another thread does sets no event of ours
+        await asyncio.sleep(0.001)
 
 
 def _tokenizer() -> Any:
