@@ -1,0 +1,38 @@
+# syntax=docker/dockerfile:1
+# The gateway alone:              docker build -t gattway .
+# With the embedded models:       docker build -t gattway --build-arg EXTRAS=local .
+# Its books live in the volume /data; everything else may be read-only:
+#   docker run --read-only --tmpfs /tmp -v gattway:/data -p 8000:8000 gattway
+
+FROM python:3.11-slim AS build
+# Extras as pip takes them: local,postgres
+ARG EXTRAS=""
+# Where pip looks besides its usual index, such as PyTorch's index of CPU builds.
+ARG PIP_EXTRA_INDEX_URL=""
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+RUN python -m venv /opt/gattway
+COPY constraints.txt pyproject.toml LICENSE README.md ./
+COPY adherence adherence
+COPY benchmarks benchmarks
+COPY gateway gateway
+COPY gatt gatt
+COPY strategies strategies
+RUN /opt/gattway/bin/pip install --constraint constraints.txt ".${EXTRAS:+[${EXTRAS}]}"
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --home-dir /data --create-home gattway
+COPY --from=build /opt/gattway /opt/gattway
+ENV PATH=/opt/gattway/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HF_HOME=/tmp/huggingface \
+    GATTWAY_LEDGER__PATH=/data/gattway.db
+WORKDIR /data
+VOLUME /data
+USER 10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/live', timeout=2)"]
+ENTRYPOINT ["gattway"]
+CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]
