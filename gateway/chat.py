@@ -58,7 +58,7 @@ class Chat:
             assignment=assignment,
             counts=asyncio.ensure_future(
                 asyncio.to_thread(
-                    count_placement, arm.model.counter, arm.strategy, request.messages, placed, arm.instruction
+                    count_placement, arm.model.counter, request.messages, placed, arm.instruction
                 )
             ),
             arrived_at=arrival.at,

@@ -58,6 +58,7 @@ class Exchange:
         self._reply: Reply | None = None
         self._events: AsyncIterator[list[bytes]] | None = None
         self._first: bytes = b""
+        self._failure: GatewayError | None = None
         self._done = False
         self._ended = False
         self.body: bytes = b""
@@ -116,14 +117,30 @@ class Exchange:
     async def _next(self) -> bytes:
         """The next events that are for the client; b"" with `_done` set when there are no more."""
         assert self._events is not None
+        if self._failure is not None:
+            raise self._failure
         async for events in self._events:
-            forward = b"".join(raw for raw in events if self._is_for_client(raw))
+            forward = self._for_client(events)
             if forward or self._done:
                 return forward
         if self._seen.finish_reason is None:
             raise UpstreamUnavailable("The upstream broke off in the middle of its answer.", code="stream_interrupted")
         self._done = True
         return b""
+
+    def _for_client(self, events: list[bytes]) -> bytes:
+        """Those of `events` that the client gets; a failure among them is kept until they are sent."""
+        forward = []
+        for raw in events:
+            try:
+                if self._is_for_client(raw):
+                    forward.append(raw)
+            except GatewayError as error:
+                if not forward:
+                    raise
+                self._failure = error
+                break
+        return b"".join(forward)
 
     def _is_for_client(self, raw: bytes) -> bool:
         data = data_of(raw)

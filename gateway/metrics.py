@@ -5,7 +5,7 @@ Labels are bounded: experiments, arms and models come from the config, never fro
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.ledger.records import Turn
@@ -23,6 +23,7 @@ class Metrics:
     content_type = CONTENT_TYPE_PLAIN_0_0_4
 
     def __init__(self) -> None:
+        disable_created_metrics()  # twice the series, and nothing that a gateway's dashboard asks for
         self.registry = CollectorRegistry()
         self.requests = self._counter(
             "requests", "Chat completions by outcome.", "experiment", "arm", "strategy", "model", "outcome"

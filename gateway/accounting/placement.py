@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import strategies
-from strategies import Message, Strategy
+from strategies import Message
+from strategies.instruction import text_of
 
 COUNTERFACTUAL = ("once", "every-turn")
 """Strategies whose prompt is counted for every turn, whichever of them was used."""
@@ -22,8 +23,9 @@ class _Counter(Protocol):
 class PlacementCounts:
     """Token counts of one prompt.
 
-    `instruction_tokens` is one copy of the instruction; `repeated_instruction_tokens` what the prompt holds beyond
-    saying it once; both None when there is no instruction. `counterfactual` is prompt tokens by strategy.
+    `instruction_tokens` is one copy of the instruction, `repeated_instruction_tokens` all copies that the prompt holds
+    beyond those of saying it once; both None when there is no instruction. `counterfactual` is prompt tokens by
+    strategy: their differences are what repetition costs with everything around the copies.
     """
 
     prompt_tokens: int
@@ -33,23 +35,26 @@ class PlacementCounts:
 
 
 def count_placement(
-    counter: _Counter, strategy: Strategy, messages: Sequence[Message], placed: list[Message], instruction: str | None
+    counter: _Counter, messages: Sequence[Message], placed: list[Message], instruction: str | None
 ) -> PlacementCounts:
     """Count a placed prompt and its alternatives.
 
     Args:
-        messages: the client's messages; `placed` is what `strategy` made of them.
+        messages: the client's messages; `placed` is what the arm's strategy made of them.
         instruction: the arm's own instruction, or None where the client's system message is it.
     """
     prompt_tokens = counter.messages(placed)
-    counterfactual = {}
-    for name in COUNTERFACTUAL:
-        other = placed if name == strategy.name else strategies.make(name).place(messages, instruction)
-        counterfactual[name] = prompt_tokens if other == placed else counter.messages(other)
+    others = {name: strategies.make(name).place(messages, instruction) for name in COUNTERFACTUAL}
+    counterfactual = {
+        name: prompt_tokens if other == placed else counter.messages(other) for name, other in others.items()
+    }
     text = instruction or strategies.instruction_of(messages)
-    return PlacementCounts(
-        prompt_tokens,
-        counter.text(text) if text else None,
-        max(0, prompt_tokens - counterfactual["once"]) if text else None,
-        counterfactual,
-    )
+    if not text:
+        return PlacementCounts(prompt_tokens, None, None, counterfactual)
+    size = counter.text(text)
+    extra_copies = max(0, _copies(text, placed) - _copies(text, others["once"]))
+    return PlacementCounts(prompt_tokens, size, extra_copies * size, counterfactual)
+
+
+def _copies(text: str, messages: Sequence[Message]) -> int:
+    return sum(text_of(message.get("content")).count(text) for message in messages)
