@@ -50,8 +50,10 @@ def _run(recipe: Recipe, stages: list[str], force: bool) -> None:
 
 
 def _quiet() -> None:
+    import datasets
     import transformers
 
+    datasets.disable_progress_bars()
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 

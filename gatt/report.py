@@ -35,9 +35,9 @@ def table(results: Mapping[str, Any]) -> Table:
     """The results as a table for the terminal."""
     from rich.table import Table
 
-    made = Table(title="Adherence by turn")
-    for column in ("", "n", *(f"turn {turn}" for turn in SHOWN_TURNS), "lowest", "facts"):
-        made.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    made = Table(title="Adherence by turn", padding=(0, 0, 0, 1))
+    for column in ("", "n", *(str(turn) for turn in SHOWN_TURNS), "lowest", "facts"):
+        made.add_column(column, justify="right" if column else "left")
     for label, summary in lines(results):
         made.add_row(label, *cells(summary))
     return made

@@ -2,7 +2,7 @@
 
 For every turn of a script the model, told its instruction anew, gives K replies; each is scored by the script's checks
 and the turn's fact, and the best one goes into the history (Llama 2 paper, section 3.3: the answers are sampled "as in
-rejection sampling"). A dialogue ends where no candidate is fully right. Every prefix of what is left is one row in
+rejection sampling"). A dialogue ends where no candidate is right. Every prefix of what is left is one row in
 TRL's prompt/completion form, so that the loss falls on its last answer alone.
 
 Work is cut into shards that are written whole; an interrupted run repeats none of them and gives the same bytes.
@@ -31,11 +31,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How candidates are drawn."""
+    """How candidates are drawn; a dialogue ends where the best one scores under `minimum_score`."""
 
     strategy: str = "every-turn"
     candidates: int = 3
     temperature: float = 0.9
+    minimum_score: float = 1.0
     max_new_tokens: int = 64
     shard_dialogues: int = 40
 
@@ -97,6 +98,8 @@ def _sample(
     dialogues = [Dialogue(script, [], []) for script in shard]
     for turn in range(max(len(script.turns) for script in shard)):
         open_ones = [d for d in dialogues if d.alive and turn < len(d.script.turns)]
+        if not open_ones:
+            break
         prompts = [sampling.prompt_ids(tokenizer, strategy.place(d.script.messages(d.replies))) for d in open_ones]
         fits = [len(prompt) + how.max_new_tokens <= sampling.window(model) for prompt in prompts]
         drawn = sampling.replies(
@@ -108,21 +111,21 @@ def _sample(
         )
         left = iter(drawn)
         for dialogue, fit in zip(open_ones, fits, strict=True):
-            _keep_best(dialogue, [next(left) for _ in range(how.candidates)] if fit else [])
+            _keep_best(dialogue, [next(left) for _ in range(how.candidates)] if fit else [], how.minimum_score)
     return dialogues
 
 
-def _keep_best(dialogue: Dialogue, candidates: Sequence[str]) -> None:
+def _keep_best(dialogue: Dialogue, candidates: Sequence[str], minimum: float) -> None:
     scores = [score(dialogue.script, len(dialogue.replies), candidate) for candidate in candidates]
     dialogue.scores.append(scores)
     best = max(range(len(scores)), key=scores.__getitem__, default=None)
-    dialogue.alive = best is not None and scores[best] == 1.0
+    dialogue.alive = best is not None and scores[best] >= minimum
     if best is not None and dialogue.alive:
         dialogue.replies.append(candidates[best])
 
 
 def score(script: Script, turn: int, reply: str) -> float:
-    """0..1: half for keeping the instruction, half for the right fact; 1.0 is what tuning keeps."""
+    """0..1: half for keeping the instruction, half for the right fact."""
     return 0.5 * script.adherent(reply) + 0.5 * script.right(turn, reply)
 
 

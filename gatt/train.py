@@ -139,7 +139,7 @@ def trainer(
         max_length=None,
         completion_only_loss=True,
         train_sampling_strategy="group_by_length",
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         bf16=True,
         use_cpu=not torch.cuda.is_available(),
         seed=seed,

@@ -1,0 +1,96 @@
+"""GAtt's loss, as the real trainer computes it: on the last answer and its end token, and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gatt.miniature import scripts
+from gatt.train import PrefixError, Tuning, fitting, free, mix, train, trainer
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+pytestmark = pytest.mark.slow
+
+
+def rows(n: int = 6, turns: int = 4) -> list[dict[str, Any]]:
+    """Rows of every length up to `turns`, with made-up answers."""
+    made = []
+    for number, script in enumerate(scripts.draw("tuned", n, turns, ("greeting",), "test")):
+        turn = number % turns
+        made.append(
+            {
+                "prompt": script.messages([f"The answer is {at}." for at in range(turn)]),
+                "completion": [{"role": "assistant", "content": f"The last answer is {number}."}],
+                "kind": "later" if turn else "first",
+            }
+        )
+    return made
+
+
+def test_only_the_last_answer_and_its_end_token_carry_loss(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    made = rows()
+    run = trainer(model, tokenizer, made, Tuning(steps=1, rows_per_step=len(made)), tmp_path, seed=0)
+    batch = next(iter(run.get_train_dataloader()))
+    learned = {
+        tokenizer.decode(ids[labels != -100]): (labels != -100).nonzero().flatten().tolist()
+        for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True)
+    }
+    assert set(learned) == {f"{row['completion'][0]['content']}<|end|>" for row in made}
+    for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
+        length = int((ids != tokenizer.pad_token_id).sum())
+        positions = (labels != -100).nonzero().flatten().tolist()
+        assert positions == list(range(positions[0], length))
+        assert (labels[positions] == ids[positions]).all()
+
+
+def test_rows_longer_than_the_window_are_counted_and_never_cut(tokenizer: PreTrainedTokenizerFast) -> None:
+    made = rows()
+    lengths = sorted(
+        len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=True)["input_ids"])
+        for row in made
+    )
+    kept, too_long = fitting(made, tokenizer, lengths[2])
+    assert len(kept) == 3
+    assert too_long == 3
+
+
+def test_a_template_that_renders_the_history_anew_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    before = tokenizer.chat_template
+    numbered = "{% for m in messages %}{{ loop.revindex }}{{ m.content }}{% endfor %}"
+    tokenizer.chat_template = numbered + "{% if add_generation_prompt %}>{% endif %}"
+    try:
+        with pytest.raises(PrefixError, match="revindex"):
+            fitting(rows(), tokenizer, 1024)
+    finally:
+        tokenizer.chat_template = before
+
+
+def test_only_the_named_weights_change(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    how = Tuning(steps=2, rows_per_step=2, shares={"later": 0.5, "first": 0.5})
+    figures = train(model, tokenizer, rows(), how, tmp_path, seed=0)
+    changed = {name for name, weight in model.named_parameters() if not weight.equal(before[name])}
+    assert changed == {name for name in before if "q_proj" in name or "k_proj" in name}
+    assert figures["weights_learning"] == 2 * 2 * 32 * 32
+
+
+def test_weights_that_do_not_exist_are_named(model: LlamaForCausalLM) -> None:
+    with pytest.raises(ValueError, match="qq_proj"):
+        free(model, ["qq_proj"])
+
+
+def test_the_mix_has_the_shares_that_the_recipe_asks_for() -> None:
+    pool = [{"kind": kind, "n": n} for kind, count in (("later", 50), ("first", 2), ("plain", 9)) for n in range(count)]
+    mixed = mix(pool, {"later": 0.6, "first": 0.1, "plain": 0.3}, 100, seed=0)
+    counts = {kind: sum(row["kind"] == kind for row in mixed) for kind in ("later", "first", "plain")}
+    assert counts == {"later": 60, "first": 10, "plain": 30}
+    with pytest.raises(ValueError, match="'first'"):
+        mix(pool[:50], {"later": 0.5, "first": 0.5}, 10, seed=0)
