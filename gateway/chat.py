@@ -57,9 +57,7 @@ class Chat:
             row=_begun(arrival, target, arm, identity),
             assignment=assignment,
             counts=asyncio.ensure_future(
-                asyncio.to_thread(
-                    count_placement, arm.model.counter, request.messages, placed, arm.instruction
-                )
+                asyncio.to_thread(count_placement, arm.model.counter, request.messages, placed, arm.instruction)
             ),
             arrived_at=arrival.at,
             recorder=self._recorder,

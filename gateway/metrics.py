@@ -23,7 +23,7 @@ class Metrics:
     content_type = CONTENT_TYPE_PLAIN_0_0_4
 
     def __init__(self) -> None:
-        disable_created_metrics()  # twice the series, and nothing that a gateway's dashboard asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series, and nothing that a gateway's dashboard asks for
         self.registry = CollectorRegistry()
         self.requests = self._counter(
             "requests", "Chat completions by outcome.", "experiment", "arm", "strategy", "model", "outcome"

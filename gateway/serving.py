@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from typing import Any
 
@@ -36,6 +37,7 @@ def serve(settings: Settings) -> None:
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"gattway serves on http://{shown}:{port}/v1 (ledger: {settings.ledger.path})", err=True)
+        _stop_with_exit_code_0()
         uvicorn.Server(config).run([listening])
     finally:
         listening.close()
@@ -55,6 +57,12 @@ def _bind(host: str, port: int) -> socket.socket:
         ) from None
     listening.set_inheritable(True)
     return listening
+
+
+def _stop_with_exit_code_0() -> None:
+    """uvicorn raises the signal that stopped it once more, for the handlers that were there before it."""
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, lambda *_: None)
 
 
 def _log_config() -> dict[str, Any]:
