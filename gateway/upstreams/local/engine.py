@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gattway.local")
 
 # Tokens of prompts read in one step, when others are being decoded beside them and when none are.
-_CHUNK_BESIDE_OTHERS = 128
+_CHUNK_BESIDE_OTHERS = 256
 _CHUNK_ALONE = 512
 
 _CLOSED = "The model has been closed."
@@ -86,8 +86,9 @@ class Engine:
         self._model, self._tokenizer = model, tokenizer
         self._end_tokens = frozenset(end_tokens)
         self._window, self._max_batch, self._threads = window, max_batch, threads
-        self._dtype, self._device = model.dtype, model.device
-        self._slots = Slots(shapes, max_batch, window, self._dtype, self._device)
+        self.dtype: torch.dtype = model.dtype
+        self.device: torch.device = model.device
+        self._slots = Slots(shapes, max_batch, window, self.dtype, self.device)
         self._store = BlockStore(self._slots, cache_bytes)
         self._cache = SlotCache(self._slots)
         self._inbox: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
@@ -198,7 +199,7 @@ class Engine:
                 wanted.append(len(tokens) - 1)
         positions = [row.computed for row in self._decoding]
         self._slots.reserve(max(positions, default=0) + 1)
-        layout = Layout(positions, [chunk for _, chunk in chunks], self._dtype, self._device)
+        layout = Layout(positions, [chunk for _, chunk in chunks], self.dtype, self.device)
         logits = forward(self._model, tokens, layout, self._cache, wanted or [0])
         for row in self._decoding:
             row.computed += 1

@@ -31,8 +31,7 @@ def load(folder: Path, *, max_batch: int, cache_bytes: int) -> tuple[Any, Engine
     tokenizer = _tokenizer(folder)
     model = _model(folder)
     window = _window(folder, model.config, tokenizer)
-    threads = 1 if model.num_parameters() < _SMALL else torch.get_num_threads()
-    with _threads(threads):
+    with few_threads(model) as threads:
         shapes = _shapes(folder, model)
         _check_serving(folder, model, shapes, window)
     engine = Engine(
@@ -49,25 +48,27 @@ def load(folder: Path, *, max_batch: int, cache_bytes: int) -> tuple[Any, Engine
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def few_threads(model: Any) -> Iterator[int]:
+    """Run with as many threads as are worth it for `model`; yields their number."""
     before = torch.get_num_threads()
+    count = 1 if model.num_parameters() < _SMALL else before
     torch.set_num_threads(count)
     try:
-        yield
+        yield count
     finally:
         torch.set_num_threads(before)
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
     """transformers draws one for every load, into whatever terminal the gateway logs to."""
     shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _check_files(folder: Path) -> None:
@@ -93,7 +94,7 @@ def _model(folder: Path) -> Any:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        with _no_progress_bars():
+        with no_progress_bars():
             model: Any = AutoModelForCausalLM.from_pretrained(
                 folder, config=config, dtype="auto", attn_implementation=NAME, local_files_only=True
             )

@@ -13,6 +13,8 @@ from gateway.upstreams.local.messages import plain
 from gateway.upstreams.local.sampling import Sampling
 
 if TYPE_CHECKING:
+    import torch
+
     from gateway.upstreams.local.engine import Engine
 
 DEFAULT_CACHE_BYTES = 512 * 2**20
@@ -86,6 +88,16 @@ class LocalModel:
         if len(prompt) + asked > self.context_window:
             raise ContextLengthExceeded(self.context_window, len(prompt) + asked, sampling.max_tokens or 0)
         return self._engine.submit(prompt, sampling)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self._engine.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self._engine.dtype
 
     @property
     def active(self) -> int:
