@@ -53,7 +53,7 @@ def converse(
         prompts = {i: sampling.prompt_ids(tokenizer, placed.place(scripts[i].messages(replies[i]))) for i in open_ones}
         fitting = [i for i in open_ones if len(prompts[i]) + max_new_tokens <= sampling.window(model)]
         answers = sampling.replies(model, tokenizer, [prompts[i] for i in fitting], max_new_tokens)
-        for i, answer in zip(fitting, answers, strict=True):
+        for i, (answer,) in zip(fitting, answers, strict=True):
             replies[i].append(answer)
         progress(turn + 1, turns)
     return [Held(script, tuple(some)) for script, some in zip(scripts, replies, strict=True)]

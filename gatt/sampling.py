@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from gatt.script import Message
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    import torch
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def load(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -46,18 +47,21 @@ def replies(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     temperature: float = 0.0,
+    candidates: int = 1,
     rows: int = 128,
-) -> list[str]:
-    """One reply a prompt, greedy at temperature 0, in batches of at most `rows` prompts of like length.
+) -> list[list[str]]:
+    """`candidates` replies a prompt, greedy at temperature 0, in batches of at most `rows` replies of like length.
 
     Sampling draws from torch's global generator: seed it for the same replies again.
     """
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    found: dict[int, str] = {}
-    for start in range(0, len(order), rows):
-        some = order[start : start + rows]
-        texts = _batch(model, tokenizer, [prompts[index] for index in some], max_new_tokens, temperature)
-        found.update(zip(some, texts, strict=True))
+    found: dict[int, list[str]] = {}
+    width = max(1, rows // candidates)
+    for start in range(0, len(order), width):
+        some = order[start : start + width]
+        texts = _batch(model, tokenizer, [prompts[index] for index in some], max_new_tokens, temperature, candidates)
+        for place, index in enumerate(some):
+            found[index] = texts[place * candidates : (place + 1) * candidates]
     return [found[index] for index in range(len(prompts))]
 
 
@@ -67,23 +71,42 @@ def _batch(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     temperature: float,
+    candidates: int,
 ) -> list[str]:
     import torch
 
     width = max(map(len, prompts))
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    ids = torch.tensor([[filler] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    ids = torch.tensor([[filler] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
     with torch.inference_mode(), _answering(model):
         output = model.generate(  # type: ignore[operator]
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
+            input_ids=ids.repeat_interleave(candidates, dim=0),
+            attention_mask=mask.repeat_interleave(candidates, dim=0),
+            past_key_values=_read(model, ids, mask, candidates),
             max_new_tokens=max_new_tokens,
             pad_token_id=filler,
             **(sampling or {"do_sample": False}),
         )
     return [text.strip() for text in tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)]
+
+
+def _read(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, candidates: int) -> DynamicCache:
+    """The cache of all prompts but their last token, each read once and then copied for its candidates."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    if ids.shape[1] > 1:
+        model(
+            input_ids=ids[:, :-1],
+            attention_mask=mask[:, :-1],
+            position_ids=(mask[:, :-1].cumsum(-1) - 1).clamp(min=0),
+            past_key_values=cache,
+            logits_to_keep=1,
+        )
+        cache.batch_repeat_interleave(candidates)
+    return cache
 
 
 @contextmanager

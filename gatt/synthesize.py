@@ -105,13 +105,14 @@ def _sample(
         drawn = sampling.replies(
             model,
             tokenizer,
-            [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit for _ in range(how.candidates)],
+            [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit],
             how.max_new_tokens,
             how.temperature,
+            how.candidates,
         )
         left = iter(drawn)
         for dialogue, fit in zip(open_ones, fits, strict=True):
-            _keep_best(dialogue, [next(left) for _ in range(how.candidates)] if fit else [], how.minimum_score)
+            _keep_best(dialogue, next(left) if fit else [], how.minimum_score)
     return dialogues
 
 

@@ -39,7 +39,7 @@ def test_a_row_holds_its_instruction_at_the_head_and_nowhere_else() -> None:
 
 def test_a_dialogue_ends_where_no_candidate_is_right(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = some(1)[0]
-    answers = iter([["no", "no"], ["never", "reached"]])
+    answers = iter([[["no", "no"]], [["never", "reached"]]])
     monkeypatch.setattr(sampling, "prompt_ids", lambda tokenizer, messages: [0])
     monkeypatch.setattr(sampling, "window", lambda model: 1024)
     monkeypatch.setattr(sampling, "replies", lambda *_: next(answers))
@@ -54,7 +54,7 @@ def test_the_best_candidate_goes_into_the_history(monkeypatch: pytest.MonkeyPatc
     script = some(1, turns=2)[0]
     asked: list[Sequence[dict[str, Any]]] = []
     right = [f"{check.get('text', '')} {turn.fact['text']}" for turn in script.turns for check in script.checks[:1]]
-    answers = iter([["no", right[0]], [right[1], "no"]])
+    answers = iter([[["no", right[0]]], [[right[1], "no"]]])
 
     def remember(tokenizer: object, messages: Sequence[dict[str, Any]]) -> list[int]:
         asked.append(messages)
