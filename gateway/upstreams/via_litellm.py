@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, ClassVar
 
 from gateway.errors import GatewayError, UpstreamStatus, UpstreamTimeout, UpstreamUnavailable
 from gateway.settings import LiteLLMUpstreamSettings
 from gateway.upstreams.base import Reply
-from gateway.wire.sse import DONE
+from gateway.wire.sse import DONE, event
 
 
 class LiteLLMUpstream:
@@ -60,20 +60,38 @@ class LiteLLMUpstream:
                 return
             except Exception as error:
                 raise self._translated(error) from None
-            yield b"data: " + chunk.model_dump_json(exclude_none=False).encode() + b"\n\n"
+            for part in _as_openai(chunk.model_dump()):
+                yield event(part)
 
     def _translated(self, error: Exception) -> GatewayError:
         """litellm's exceptions carry OpenAI's status; what has none is a failure to reach the provider."""
         if isinstance(error, TimeoutError | self._litellm.exceptions.Timeout):
             return UpstreamTimeout("The provider did not answer in time.")
         status = getattr(error, "status_code", None)
-        if isinstance(error, self._litellm.exceptions.APIConnectionError) or not isinstance(status, int):
+        if not isinstance(status, int) or any(isinstance(cause, OSError) for cause in _causes(error)):
             return UpstreamUnavailable(f"The provider could not be reached ({type(error).__name__}).")
         code = getattr(error, "code", None)
         if isinstance(error, self._litellm.exceptions.ContextWindowExceededError):
             code = "context_length_exceeded"
         details = {"message": str(getattr(error, "message", error)), "type": getattr(error, "type", None), "code": code}
         return UpstreamStatus(status, {"error": details})
+
+
+def _as_openai(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    """litellm puts usage into a chunk that has a choice; OpenAI sends it behind all others, with none."""
+    usage = chunk.pop("usage", None)
+    parts = [chunk] if any(_says_something(choice) for choice in chunk["choices"]) else []
+    return parts if usage is None else [*parts, {**chunk, "choices": [], "usage": usage}]
+
+
+def _says_something(choice: dict[str, Any]) -> bool:
+    return choice.get("finish_reason") is not None or any(choice["delta"].values())
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

@@ -46,10 +46,10 @@ model = "priced"
 strategy = "every-turn"
 model = "priced"
 """
-BEHAVIOURS = (
-    "echo echo-without-usage echo-without-done cut error-in-stream garbage slow silent overflow html "
-    "status-429 status-500 status-401"
-).split()
+BEHAVIOURS = [
+    *("echo", "echo-without-usage", "echo-without-done", "cut", "error-in-stream", "garbage"),
+    *("slow", "silent", "overflow", "html", "status-429", "status-500", "status-401"),
+]
 KEY = "sk-secret-of-the-upstream"
 
 

@@ -64,8 +64,9 @@ class FakeUpstream:
         self.headers.append(dict(request.headers))
         model: str = body["model"]
         if model.startswith("status-"):
-            error = {"message": "Slow down.", "type": "rate_limit", "param": None, "code": "rate_limited"}
-            return JSONResponse({"error": error}, int(model.removeprefix("status-")), {"retry-after": "7"})
+            status = int(model.removeprefix("status-"))
+            error = {"message": f"Refused with {status}.", "type": "refusal", "param": None, "code": "refused"}
+            return JSONResponse({"error": error}, status, {"retry-after": "7"})
         if model == "overflow":
             text = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
             return JSONResponse({"object": "error", "message": text, "type": "BadRequestError", "code": 400}, 400)

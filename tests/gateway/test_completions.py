@@ -61,7 +61,7 @@ def test_each_arm_places_the_instruction_in_its_own_way(gateway: Gateway, stream
         "once": history,
         "repeat": [user("Hi\n\nSpeak French."), assistant("Salut"), user("Who?\n\nSpeak French.")],
     }.items():
-        gateway.client.chat.completions.create(model=f"ab:{arm}", messages=history, stream=stream)  # type: ignore[call-overload]
+        gateway.client.chat.completions.create(model=f"ab:{arm}", messages=history, stream=stream)
         assert gateway.upstream.bodies[-1]["messages"] == expected
 
 
@@ -204,7 +204,7 @@ def test_an_upstreams_refusal_is_a_real_status_with_its_own_words(
 ) -> None:
     answer = gateway.post({"model": model, "messages": [user("x")], "stream": stream})
     assert answer.status_code == status
-    assert answer.json()["error"]["message"] == "Slow down."
+    assert answer.json()["error"]["message"] == f"Refused with {status}."
     assert answer.headers["retry-after"] == "7"
     assert answer.headers["x-request-id"].startswith("req_")
 

@@ -65,7 +65,7 @@ def test_the_environment_wins_over_the_file_and_is_named_when_wrong(
     monkeypatch.setenv("GATTWAY_SERVER__PORT", "9001")
     assert load(path).server.port == 9001
     monkeypatch.setenv("GATTWAY_SERVER__PORT", "many")
-    with pytest.raises(ConfigError, match="^environment variable GATTWAY_SERVER__PORT: 'many'"):
+    with pytest.raises(ConfigError, match=r"^environment variable GATTWAY_SERVER__PORT: 'many'"):
         load(path)
 
 
