@@ -16,13 +16,16 @@ from gateway.errors import ConfigError
 @click.option("--rounds", default=3, show_default=True, help="Alternations of the two candidates.")
 @click.option("--prompt-tokens", default=300, show_default=True, help="Length of each prompt.")
 @click.option("--new-tokens", default=100, show_default=True, help="Tokens made for each prompt.")
+@click.option("--turns", default=20, show_default=True, help="Length of the conversation for the first token's time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(folder: Path, rounds: int, prompt_tokens: int, new_tokens: int, as_json: bool) -> None:
+def main(folder: Path, rounds: int, prompt_tokens: int, new_tokens: int, turns: int, as_json: bool) -> None:
     """Measure tokens a second against batched `generate`, and time to first token by turn."""
     try:
         from gateway.upstreams.local.measure import measure, table
 
-        figures = asyncio.run(measure(folder, rounds=rounds, prompt_tokens=prompt_tokens, new_tokens=new_tokens))
+        figures = asyncio.run(
+            measure(folder, rounds=rounds, prompt_tokens=prompt_tokens, new_tokens=new_tokens, turns=turns)
+        )
     except ImportError as error:
         click.echo(f"torch and transformers are needed ({error}): pip install 'gattway[local]'", err=True)
         raise SystemExit(2) from error

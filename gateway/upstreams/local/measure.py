@@ -24,10 +24,9 @@ from gateway.upstreams.local.model import LocalModel
 from gateway.upstreams.local.sampling import Sampling
 
 STREAMS = (1, 4, 16)
-TURNS = 20
 
 
-async def measure(folder: Path, *, rounds: int, prompt_tokens: int, new_tokens: int) -> dict[str, Any]:
+async def measure(folder: Path, *, rounds: int, prompt_tokens: int, new_tokens: int, turns: int) -> dict[str, Any]:
     """Every figure of the table; `folder` is loaded twice, once for each candidate."""
     model = LocalModel.load(folder, max_batch=max(STREAMS))
     with no_progress_bars():
@@ -36,7 +35,7 @@ async def measure(folder: Path, *, rounds: int, prompt_tokens: int, new_tokens: 
     prompt_tokens = min(prompt_tokens, model.context_window - new_tokens)
     try:
         throughput = [await _throughput(model, raw, streams, rounds, prompt_tokens, new_tokens) for streams in STREAMS]
-        first_token = await _first_token(model)
+        first_token = await _first_token(model, turns)
     finally:
         await model.close()
     return {
@@ -110,14 +109,14 @@ def _generate(raw: Any, prompts: Sequence[list[int]], new_tokens: int) -> None:
         )
 
 
-async def _first_token(model: LocalModel) -> list[dict[str, Any]]:
-    """One conversation, its history resent each turn as chat clients do, until 20 turns or the window's end.
+async def _first_token(model: LocalModel, turns: int) -> list[dict[str, Any]]:
+    """One conversation, its history resent each turn as chat clients do, until `turns` or the window's end.
 
     Beside each turn's time stands that of a prompt as long of which nothing is held.
     """
     messages: list[dict[str, Any]] = []
     figures = []
-    for turn in range(1, TURNS + 1):
+    for turn in range(1, turns + 1):
         messages.append({"role": "user", "content": f"Question {turn}: what is the capital of Peru?"})
         prompt = model.render(messages)
         if len(prompt) + 16 > model.context_window:

@@ -72,7 +72,8 @@ async def _whole(request: LocalRequest, prompt_tokens: int, generations: Sequenc
     choices = [Choice() for _ in generations]
     async for index, piece in _interleaved(generations):
         _add(choices[index], piece)
-    yield Completion(request.model).whole(prompt_tokens, choices)
+    if _finished(choices):
+        yield Completion(request.model).whole(prompt_tokens, choices)
 
 
 async def _events(request: LocalRequest, prompt_tokens: int, generations: Sequence[Generation]) -> AsyncIterator[bytes]:
@@ -86,8 +87,14 @@ async def _events(request: LocalRequest, prompt_tokens: int, generations: Sequen
             events += completion.end(index, piece.finish_reason)
         yield opening + events
         opening = b""
-    last = completion.usage(prompt_tokens, choices) if request.include_usage else b""
-    yield last + DONE
+    if _finished(choices):
+        last = completion.usage(prompt_tokens, choices) if request.include_usage else b""
+        yield last + DONE
+
+
+def _finished(choices: Sequence[Choice]) -> bool:
+    """Whether all came to their end; an answer that was let go must not look whole."""
+    return all(choice.finish_reason for choice in choices)
 
 
 def _add(choice: Choice, piece: Piece) -> None:

@@ -13,9 +13,11 @@ import pytest
 
 from gateway.errors import ContextLengthExceeded, UpstreamUnavailable
 from gateway.upstreams.local import Generation, LocalModel, Piece, Sampling
+from gateway.upstreams.local.text import TextStream
 from tests.gateway.upstreams import local_models
 from tests.gateway.upstreams.local_models import until
 
+FORWARD = "gateway.upstreams.local.engine.forward"
 GREEDY = Sampling(temperature=0, max_tokens=24, ignore_end=True)
 
 
@@ -28,7 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(folder).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    return model.eval()
 
 
 @pytest.fixture
@@ -63,12 +66,10 @@ class TokenTape:
     """Stands in for the text stream and keeps the tokens that the engine chose, in the order of the requests."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from gateway.upstreams.local import engine
-
         self.answers: list[list[int]] = []
         tape = self
 
-        class Recorded(engine.TextStream):
+        class Recorded(TextStream):
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
                 self.tokens: list[int] = []
@@ -78,12 +79,26 @@ class TokenTape:
                 self.tokens.append(token)
                 return super().push(token)
 
-        monkeypatch.setattr(engine, "TextStream", Recorded)
+        monkeypatch.setattr("gateway.upstreams.local.engine.TextStream", Recorded)
 
 
 @pytest.fixture
 def tape(monkeypatch: pytest.MonkeyPatch) -> TokenTape:
     return TokenTape(monkeypatch)
+
+
+def watch_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """For each step of the engine, how many answers it went on with and how many prompt tokens it read."""
+    from gateway.upstreams.local.attention import forward
+
+    steps: list[tuple[int, int]] = []
+
+    def watched(model: Any, tokens: Any, layout: Any, *rest: Any) -> Any:
+        steps.append((layout.decoding, sum(chunk.length for chunk in layout.chunks)))
+        return forward(model, tokens, layout, *rest)
+
+    monkeypatch.setattr(FORWARD, watched)
+    return steps
 
 
 async def read(generation: Generation) -> Piece:
@@ -114,6 +129,14 @@ async def test_reused_prefixes_change_no_token(model: LocalModel, reference: Any
         held = 0 if turn == 0 else len(history) - 9 - 1
         assert answers[0].cached_tokens == held // 16 * 16
         history = [*history, *tape.answers[-2], *prompt(9, 100 + turn)]
+
+
+async def test_a_later_turn_reads_only_what_is_new(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = watch_steps(monkeypatch)
+    for turn in range(1, 21):
+        before = len(steps)
+        await read(model.generate(prompt(45 * turn), replace(GREEDY, max_tokens=1)))
+        assert sum(read_ for _, read_ in steps[before:]) <= 45 + 16
 
 
 @pytest.mark.parametrize(
@@ -151,15 +174,7 @@ async def test_more_requests_than_slots_wait_in_line(model: LocalModel, referenc
 async def test_a_long_prompt_does_not_stop_the_tokens_of_others(
     model: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gateway.upstreams.local import engine
-
-    whole, steps = engine.forward, []
-
-    def watched(network: Any, tokens: Any, layout: Any, *rest: Any) -> Any:
-        steps.append((layout.decoding, sum(chunk.length for chunk in layout.chunks)))
-        return whole(network, tokens, layout, *rest)
-
-    monkeypatch.setattr(engine, "forward", watched)
+    steps = watch_steps(monkeypatch)
     steady = model.generate(prompt(8), replace(GREEDY, max_tokens=900))
     await until(lambda: len(steps) > 1)
     await read(model.generate(prompt(900, 3), replace(GREEDY, max_tokens=1)))
@@ -205,7 +220,8 @@ async def test_the_end_token_ends_an_answer_unsaid(folder: Path, reference: Any,
     first, second = greedy_tokens(reference, prompt(20), 2)
     assert first != second
     changed = Path(shutil.copytree(folder, tmp_path / "ends"))
-    GenerationConfig(eos_token_id=[second]).save_pretrained(changed)
+    settings: Any = GenerationConfig
+    settings(eos_token_id=[second]).save_pretrained(changed)
     model = LocalModel.load(changed)
     answer = await read(model.generate(prompt(20), Sampling(temperature=0)))
     whole = await read(model.generate(prompt(20), replace(GREEDY, max_tokens=1)))
@@ -256,20 +272,16 @@ async def test_a_seed_gives_the_same_answer_whatever_runs_beside_it(model: Local
 async def test_a_failing_step_fails_its_requests_and_the_engine_lives_on(
     model: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gateway.upstreams.local import engine
-
-    whole = engine.forward
-
     def broken(*args: Any) -> Any:
         raise RuntimeError("out of memory")
 
     before = await read(model.generate(prompt(40), GREEDY))
-    monkeypatch.setattr(engine, "forward", broken)
+    monkeypatch.setattr(FORWARD, broken)
     generations = [model.generate(prompt(40), GREEDY) for _ in range(2)]
     for generation in generations:
         with pytest.raises(UpstreamUnavailable, match="out of memory"):
             await read(generation)
-    monkeypatch.setattr(engine, "forward", whole)
+    monkeypatch.undo()
     after = await read(model.generate(prompt(40), GREEDY))
     assert after.text == before.text
     assert model.active == 0
@@ -301,7 +313,8 @@ async def test_other_architectures_answer_as_generate_does(
     from transformers import AutoModelForCausalLM
 
     folder = local_models.make(tmp_path, architecture=architecture, **changes)
-    reference = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    reference: Any = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
+    reference.eval()
     model = LocalModel.load(folder)
     prompts = [prompt(length, length) for length in (5, 30, 60)]
     await asyncio.gather(*(read(model.generate(tokens, GREEDY)) for tokens in prompts))

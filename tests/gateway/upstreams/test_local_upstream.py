@@ -114,26 +114,25 @@ async def test_closing_a_reply_cancels_the_answer(model: LocalModel, upstream: L
         reader = asyncio.create_task(_drain(reply.chunks))
         await until(lambda: model.active == 2)
         await reply.aclose()
-        await reply.aclose()
+        await reply.aclose()  # twice does no harm
         async with asyncio.timeout(0.5):
             await until(lambda: model.active == 0)
-        await asyncio.gather(reader, return_exceptions=True)
+        said = await reader
+        assert b"[DONE]" not in said
+        assert b"finish_reason" not in said.replace(b'"finish_reason":null', b"")
 
 
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    async for _ in chunks:
-        pass
+async def _drain(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
 
 
 async def test_a_model_that_fails_before_its_first_token_raises_instead_of_streaming(
     upstream: LocalUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gateway.upstreams.local import engine
-
     def broken(*args: Any) -> Any:
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(engine, "forward", broken)
+    monkeypatch.setattr("gateway.upstreams.local.engine.forward", broken)
     for n in (1, 2):
         reply = await upstream.send(body(stream=True, n=n), stream=True, headers={})
         with pytest.raises(UpstreamUnavailable, match="no luck"):
@@ -142,7 +141,7 @@ async def test_a_model_that_fails_before_its_first_token_raises_instead_of_strea
 
 async def test_content_parts_and_a_developer_message_read_as_text(model: LocalModel, upstream: LocalUpstream) -> None:
     parts = [{"type": "text", "text": "Who wrote "}, {"type": "text", "text": "Faust?"}]
-    as_parts = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts}]
+    as_parts: list[dict[str, Any]] = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts}]
     as_text = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who wrote Faust?"}]
     assert model.render(as_parts) == model.render(as_text)
     assert model.count_text("Who wrote Faust?") > 0
@@ -273,6 +272,21 @@ def test_an_architecture_beyond_the_engine_is_sent_elsewhere(tmp_path: Path) -> 
     folder = local_models.make(tmp_path, architecture="mamba", hidden_size=64, num_hidden_layers=2)
     with pytest.raises(ConfigError, match="OpenAI-compatible server"):
         LocalModel.load(folder)
+
+
+def test_the_command_prints_its_figures_or_one_line_of_what_is_wrong(folder: Path, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from gateway.upstreams.local.__main__ import main
+
+    options = ["--rounds", "1", "--prompt-tokens", "20", "--new-tokens", "4", "--turns", "2", "--json"]
+    result = CliRunner().invoke(main, ["--folder", str(folder), *options])
+    figures = orjson.loads(result.output)
+    assert [row["streams"] for row in figures["throughput"]] == [1, 4, 16]
+    assert all(row["ratio"] > 0 for row in figures["throughput"])
+    assert figures["first_token"][-1]["turn"] == 2
+    wrong = CliRunner().invoke(main, ["--folder", str(tmp_path)])
+    assert (wrong.exit_code, wrong.output.count("\n")) == (2, 1)
 
 
 def test_missing_torch_is_named_with_the_extra_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
