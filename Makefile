@@ -52,6 +52,7 @@ lint: setup ## ruff, mypy --strict, import directions
 
 bench: setup ## the benchmarks that fit one machine, results under benchmarks/results/
 	@$(BIN)/python -m benchmarks adherence
+	@$(BIN)/python -m benchmarks engine
 
 constraints: ## resolve all versions anew into constraints.txt
 	@$(PYTHON) -m venv $(VENV)-constraints

@@ -28,6 +28,13 @@ SCRIPTS = click.option(
 CONCURRENCY = click.option(
     "--concurrency", type=click.IntRange(1, 256), default=16, show_default=True, help="Conversations at a time."
 )
+OUT = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("benchmarks/results"),
+    show_default=True,
+    help="Folder for the figures as JSON and the report as Markdown.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of tables.")
 
 
@@ -80,13 +87,7 @@ def demo(
 @main.command()
 @click.option("--limit", type=click.IntRange(1), help="At most so many scripts of each split; all when absent.")
 @click.option("--turns", type=click.IntRange(1), default=20, show_default=True, help="Turns of each conversation.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("benchmarks/results"),
-    show_default=True,
-    help="Folder for adherence.json and adherence.md.",
-)
+@OUT
 @GATEWAY
 @SCRIPTS
 @CONCURRENCY
@@ -106,6 +107,35 @@ def adherence(
     console = _console()
     console.print(adherence.table(result))
     click.echo(f"Figures: {out / 'adherence.json'}   Report: {out / 'adherence.md'}   ({result['seconds']:.0f} s)")
+
+
+@main.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=Path("gateway/embedded/mini-gatt"),
+    show_default=True,
+    help="Model folder to serve.",
+)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Alternations of the candidates.")
+@OUT
+@JSON
+def engine(folder: Path, rounds: int, out: Path, as_json: bool) -> None:
+    """Tokens a second of a model in process against transformers' generate, and time to first token by turn."""
+    from rich.markdown import Markdown
+
+    from benchmarks import engine
+
+    try:
+        with Console(stderr=True).status("measuring (about a minute)"):
+            result = engine.run(folder, out, rounds)
+    except engine.EngineFailed as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    _console().print(Markdown(engine.markdown(result)))
+    click.echo(f"Figures: {out / 'engine.json'}   Report: {out / 'engine.md'}")
 
 
 def _load(path: Path, split: str | None = None) -> list[script.Script]:

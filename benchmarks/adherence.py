@@ -16,9 +16,11 @@ from rich.table import Table
 from benchmarks import results, show, summary
 from benchmarks.client import Client, Conversation, together
 from benchmarks.demo import ARMS, EXPERIMENT
+from benchmarks.markdown import made_by
+from benchmarks.markdown import table as markdown_table
 from benchmarks.script import Script
 
-PER_FAMILY_TURNS = (1, 2, 6, 20)
+PER_FAMILY_TURNS = (2, 6, 20)
 
 
 def at_most(scripts: Sequence[Script], limit: int | None) -> list[Script]:
@@ -111,19 +113,19 @@ def _family(family: str, arm: str, conversations: Sequence[Conversation], turns:
     return {"family": family, "splits": splits, "arm": arm, "conversations": len(conversations), **at}
 
 
-def _shown(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of the report: a line per split and arm."""
+def _shown(result: dict[str, Any], adherence: Callable[[dict[str, Any]], str]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the report, a line per split and arm; `adherence` words one row's."""
     turns = [turn for turn in show.TURNS_SHOWN if turn <= result["turns"]]
     lines: dict[Group, list[dict[str, Any]]] = defaultdict(list)
     for row in result["rows"]:
         lines[row["split"], row["arm"]].append(row)
-    headings = ["split", "arm", "conversations", *(f"t{turn}" for turn in turns), "facts", "prompt tokens", "cost USD"]
+    headings = ["split", "arm", "n", *(f"t{turn}" for turn in turns), "facts", "prompt tokens", "cost USD"]
     cells = [
         [
             split,
             arm,
             str(rows[0]["conversations"]),
-            *(_with_interval(rows[turn - 1]) for turn in turns),
+            *(adherence(rows[turn - 1]) for turn in turns),
             show.percent(summary.mean(row["facts"] for row in rows if row["facts"] is not None)),
             show.number(summary.total([row["prompt_tokens"] for row in rows])),
             show.usd(summary.total([row["cost_usd"] for row in rows])),
@@ -141,55 +143,53 @@ def _with_interval(row: dict[str, Any]) -> str:
 
 
 def table(result: dict[str, Any]) -> Table:
-    """The report for a terminal."""
-    headings, cells = _shown(result)
-    drawn = Table(
-        title="Answers that follow the instruction [95 % Wilson interval]", box=box.SIMPLE_HEAD, pad_edge=False
-    )
+    """The report for a terminal, without intervals."""
+    headings, cells = _shown(result, lambda row: show.percent(row["adherence"]))
+    drawn = Table(title="Answers that follow the instruction", box=box.SIMPLE_HEAD, padding=0)
     for i, heading in enumerate(headings):
-        drawn.add_column(heading, justify="left" if i < 2 else "right")
+        drawn.add_column(heading.replace(" ", "\n"), justify="left" if i < 2 else "right")
     for line in cells:
         drawn.add_row(*line)
     return drawn
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The report as Markdown: by split, then by family."""
-    headings, cells = _shown(result)
-    machine = result["machine"]
-    at = [name for name in result["families"][0] if name.startswith("turn_")]
+    """The report as Markdown: by split with intervals, then by family."""
+    headings, cells = _shown(result, _with_interval)
     return "\n".join(
         [
             "# Adherence by arm and turn",
             "",
-            f"Made by `{result['command']}` on {result['created_at']}, in {result['seconds']:.0f} s: "
-            f"{machine['processor']}, {machine['cores']} cores.",
-            "Share of answers that follow the instruction [95 % Wilson interval]; tokens and cost are means per "
-            f"conversation of {result['turns']} turns.",
+            made_by(result),
+            f"`n` conversations of {result['turns']} turns each. t1, t2 …: share of the answers at that turn that "
+            "follow the instruction (that stay plain, where there is none), with its 95 % Wilson interval. "
+            "Tokens and cost are means per conversation.",
             "",
-            *_markdown_table(headings, cells, left=2),
+            *markdown_table(headings, cells, left=2),
             "",
             "## By family",
             "",
-            *_markdown_table(
-                ["family", "split", "arm", "conversations", *(name.replace("turn_", "t") for name in at)],
-                [
-                    [
-                        row["family"],
-                        ", ".join(row["splits"]),
-                        row["arm"],
-                        str(row["conversations"]),
-                        *(show.percent(row[name]) for name in at),
-                    ]
-                    for row in result["families"]
-                ],
-                left=3,
-            ),
+            *_family_table(result),
             "",
         ]
     )
 
 
-def _markdown_table(headings: Sequence[str], cells: Sequence[Sequence[str]], left: int) -> list[str]:
-    rule = ["---" if i < left else "---:" for i in range(len(headings))]
-    return [f"| {' | '.join(line)} |" for line in (headings, rule, *cells)]
+def _family_table(result: dict[str, Any]) -> list[str]:
+    """A line per family, with every arm's adherence at a few turns beside each other."""
+    turns = [turn for turn in PER_FAMILY_TURNS if turn <= result["turns"]]
+    families: dict[Group, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for row in result["families"]:
+        families[", ".join(row["splits"]), row["family"]][row["arm"]] = row
+    lines = [
+        [
+            split,
+            family,
+            str(arms[ARMS[0]]["conversations"]),
+            *(show.percent(arms[arm][f"turn_{turn}"]) for arm in ARMS for turn in turns),
+        ]
+        for (split, family), arms in sorted(families.items())
+    ]
+    return markdown_table(
+        ["split", "family", "n", *(f"{arm} t{turn}" for arm in ARMS for turn in turns)], lines, left=2
+    )

@@ -78,11 +78,11 @@ def _finish(axes: Axes, arms: Arms, ends: Mapping[str, tuple[int, float]]) -> No
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     low, high = axes.get_ylim()
-    placed = dict(zip(ends, spread([y for _, y in ends.values()], gap=(high - low) * 0.075), strict=True))
+    placed = dict(zip(ends, spread([y for _, y in ends.values()], gap=(high - low) * 0.13), strict=True))
     for name, (turn, _) in ends.items():
         figures = arms[name]
         axes.annotate(
-            f"{name}: {figures['strategy']} on {figures['model']}",
+            f"{name}\n{figures['strategy']}, {figures['model']}",
             xy=(turn, placed[name]),
             xytext=(9, 0),
             textcoords="offset points",
