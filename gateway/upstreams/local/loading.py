@@ -32,8 +32,7 @@ def load(folder: Path, *, max_batch: int, cache_bytes: int) -> tuple[Any, Engine
     model = _model(folder)
     window = _window(folder, model.config, tokenizer)
     with few_threads(model) as threads:
-        shapes = _shapes(folder, model)
-        _check_serving(folder, model, shapes, window)
+        shapes = _probe(folder, model, window)
     engine = Engine(
         model,
         tokenizer.backend_tokenizer,
@@ -92,6 +91,7 @@ def _tokenizer(folder: Path) -> Any:
 
 def _model(folder: Path) -> Any:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config: Any = None
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         with no_progress_bars():
@@ -99,9 +99,9 @@ def _model(folder: Path) -> Any:
                 folder, config=config, dtype="auto", attn_implementation=NAME, local_files_only=True
             )
     except Exception as error:  # a folder can be broken in as many ways as there are libraries that read it
+        if error.args == (NAME,):  # the model's table of attentions has no place for ours
+            raise ConfigError(f"{folder}: {config.model_type} has an attention of its own; {_ELSEWHERE}") from error
         raise ConfigError(f"{folder}: the model cannot be loaded: {_line(error)}") from error
-    if not model._supports_attention_backend:
-        raise ConfigError(f"{folder}: {type(model).__name__} cannot be served in process; {_ELSEWHERE}")
     if device.type == "cpu":
         model = model.to(torch.float32 if model.num_parameters() < _FLOAT32_ON_CPU else torch.bfloat16)
     return model.to(device).eval()
@@ -119,6 +119,21 @@ def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
     for value in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
         ends.update(value if isinstance(value, list | tuple) else [] if value is None else [value])
     return ends
+
+
+def _probe(folder: Path, model: Any, window: int) -> list[LayerShape]:
+    """The shapes of the model's cache, once it has shown that it answers in a batch as it does alone."""
+    name = type(model).__name__
+    if not model._supports_attention_backend:
+        raise ConfigError(f"{folder}: {name} has an attention of its own; {_ELSEWHERE}")
+    try:
+        shapes = _shapes(folder, model)
+        _check_serving(folder, model, shapes, window)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever an architecture does not get along with
+        raise ConfigError(f"{folder}: {name} cannot be served in process ({_line(error)}); {_ELSEWHERE}") from error
+    return shapes
 
 
 @torch.inference_mode()

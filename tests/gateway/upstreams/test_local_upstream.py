@@ -268,8 +268,9 @@ def test_broken_weights_and_a_missing_template_are_named(folder: Path, tmp_path:
         LocalModel.load(bare)
 
 
-def test_an_architecture_beyond_the_engine_is_sent_elsewhere(tmp_path: Path) -> None:
-    folder = local_models.make(tmp_path, architecture="mamba", hidden_size=64, num_hidden_layers=2)
+@pytest.mark.parametrize("architecture", ["mamba", "falcon"])
+def test_an_architecture_beyond_the_engine_is_sent_elsewhere(tmp_path: Path, architecture: str) -> None:
+    folder = local_models.make(tmp_path, architecture=architecture, num_hidden_layers=2)
     with pytest.raises(ConfigError, match="OpenAI-compatible server"):
         LocalModel.load(folder)
 
