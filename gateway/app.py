@@ -55,7 +55,7 @@ def create_app(settings: Settings, catalogue: Catalogue) -> FastAPI:
         await asyncio.to_thread(writer.close)
 
     app = FastAPI(title="gattway", version=__version__, lifespan=lifespan)
-    app.include_router(completions.router(chat, metrics, settings.server.max_body_bytes))
+    app.include_router(completions.router(chat, settings.server.max_body_bytes))
     app.include_router(models.router(catalogue, int(time.time())))
     app.include_router(conversations.router(store))
     app.include_router(operations.router(metrics, writer))

@@ -84,6 +84,7 @@ class Exchange:
             GatewayError: nothing that the client could use came back; the row is written.
         """
         self._row.overhead_ms = self._since_arrival()
+        self._recorder.begin()
         try:
             self._reply = await self._arm.model.upstream.send(body, stream=self._request.stream, headers=headers)
             if self._request.stream:

@@ -27,8 +27,13 @@ class Recorder:
         """Why nothing can be recorded at present, or None."""
         return self._writer.problem
 
+    def begin(self) -> None:
+        """Count a request as in flight, until its `record`."""
+        self._metrics.in_flight.inc()
+
     async def record(self, row: Turn, assignment: Assignment | None) -> None:
         """Return once the row is on disk. Raises LedgerError when it cannot be put there now."""
+        self._metrics.in_flight.dec()
         self._metrics.observe(row)
         if assignment is not None:
             self._metrics.conversations.labels(assignment.experiment, assignment.arm).inc()

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import uvicorn
+from sse_starlette.sse import AppStatus
 
 from gateway.app import create_app
 from gateway.build import build
@@ -37,6 +38,8 @@ def serve(settings: Settings) -> None:
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"gattway serves on http://{shown}:{port}/v1 (ledger: {settings.ledger.path})", err=True)
+        # Asked to stop, sse-starlette would cut running streams off at once; uvicorn's grace period lets them end.
+        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         _stop_with_exit_code_0()
         uvicorn.Server(config).run([listening])
     finally:

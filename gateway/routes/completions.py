@@ -8,14 +8,13 @@ from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from gateway.chat import Arrival, Chat
-from gateway.metrics import Metrics
 from gateway.routes.client import read_body, unless_client_leaves
 from gateway.wire.request import parse
 
 KEEP_ALIVE_S = 15
 
 
-def router(chat: Chat, metrics: Metrics, max_body_bytes: int) -> APIRouter:
+def router(chat: Chat, max_body_bytes: int) -> APIRouter:
     """The route over one `Chat`."""
     routes = APIRouter()
 
@@ -24,8 +23,7 @@ def router(chat: Chat, metrics: Metrics, max_body_bytes: int) -> APIRouter:
         """OpenAI's chat completion, streaming and not (https://platform.openai.com/docs/api-reference/chat)."""
         arrival = Arrival(request.state.request_id, request.headers, time.perf_counter())
         asked = parse(await read_body(request, max_body_bytes))
-        with metrics.in_flight.track_inprogress():
-            exchange = await unless_client_leaves(request, chat.complete(asked, arrival))
+        exchange = await unless_client_leaves(request, chat.complete(asked, arrival))
         if not asked.stream:
             return Response(exchange.body, media_type="application/json", headers=exchange.headers)
         return EventSourceResponse(

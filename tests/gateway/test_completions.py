@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -266,6 +268,40 @@ def test_metrics_count_tokens_cost_and_conversations_by_arm(gateway: Gateway) ->
     assert f'gattway_cost_usd_total{{arm="{arm}",experiment="ab",kind="input",model="priced"}}' in text
     assert gateway.post({"model": "minted", "messages": [user("x")]}).status_code == 404
     assert "minted" not in gateway.get("/metrics").text
+
+
+def test_requests_in_flight_are_counted_until_their_answer_has_ended(gateway: Gateway) -> None:
+    body = {"model": "slow", "messages": [user("one two")], "stream": True}
+    with httpx.stream("POST", f"{gateway.url}/v1/chat/completions", json=body) as answer:
+        reads = answer.iter_raw()  # held, for letting go of it closes the connection
+        next(reads)
+        assert "gattway_in_flight_requests 1.0" in gateway.get("/metrics").text
+    assert gateway.upstream.cancelled.wait(5)
+    deadline = time.monotonic() + 5
+    while "gattway_in_flight_requests 0.0" not in gateway.get("/metrics").text:
+        assert time.monotonic() < deadline
+
+
+def test_a_turn_that_cannot_be_written_is_no_answer_and_new_requests_are_turned_away(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    ledger = sqlite3.connect(tmp_path / "ledger.db")
+    ledger.execute("ALTER TABLE turns RENAME TO away")
+    body = {"model": "echo", "messages": [user("x")], "stream": True}
+    text = gateway.post(body).text
+    assert "[DONE]" not in text
+    assert "ledger_unavailable" in text
+    assert gateway.post(body).status_code == 503
+    ready = gateway.get("/health/ready")
+    assert ready.status_code == 503
+    assert "the ledger cannot be written" in ready.json()["reason"]
+    ledger.execute("ALTER TABLE away RENAME TO turns")
+    ledger.close()
+    deadline = time.monotonic() + 5
+    while gateway.get("/health/ready").status_code != 200:
+        assert time.monotonic() < deadline
+    assert gateway.post(body).text.endswith("data: [DONE]\n\n")
+    assert len(gateway.get("/api/conversations").json()["data"]) == 2  # the unfinished turn was kept and written
 
 
 def test_conversations_are_listed_in_pages(gateway: Gateway) -> None:

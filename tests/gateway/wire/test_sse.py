@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 
 import orjson
@@ -29,7 +30,7 @@ async def test_cut_anywhere_even_inside_a_character_the_events_come_out_whole(
 ) -> None:
     wire = b"".join(event({"t": text}).replace(b"\n\n", ending) for text in texts)
     places = sorted({0, *(cut for cut in cuts if cut < len(wire)), len(wire)})
-    events = await regrouped([wire[a:b] for a, b in zip(places, places[1:], strict=False)])
+    events = await regrouped([wire[a:b] for a, b in itertools.pairwise(places)])
     assert b"".join(events) == wire
     assert [orjson.loads(data_of(raw) or b"")["t"] for raw in events] == texts
 
