@@ -29,7 +29,7 @@ class Pretraining(_Section):
     shape: Shape = Shape()
     tokens_per_step: int = Field(default=4096, ge=256)
     checkpoint_every: int = Field(default=100, ge=1)
-    tokenizer_samples: int = Field(default=40_000, ge=1)
+    tokenizer_samples: int = Field(default=12_000, ge=1)
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ def trainer(
 ) -> SFTTrainer:
     """The SFTTrainer for these rows, checkpoints under `folder`."""
     import torch
+    from transformers import PrinterCallback
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -150,13 +151,15 @@ def trainer(
         report_to="none",
         disable_tqdm=True,
     )
-    return SFTTrainer(
+    made = SFTTrainer(
         model=model,
         args=config,
         train_dataset=dataset(rows),
         processing_class=tokenizer,
         callbacks=list(callbacks),
     )
+    made.remove_callback(PrinterCallback)
+    return made
 
 
 def train(
