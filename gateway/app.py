@@ -44,7 +44,7 @@ def create_app(settings: Settings, catalogue: Catalogue) -> FastAPI:
     store, writer, metrics = Store(engine), Writer(engine), Metrics()
     identifier = Identifier(store, settings.identity.headers)
     recorder = Recorder(writer, metrics, identifier)
-    chat = Chat(catalogue, identifier, Assigner(store), recorder)
+    chat = Chat(catalogue, identifier, Assigner(store), recorder, settings.timeouts)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from gateway.experiments.assigner import Assigner
 from gateway.identity import Identifier, Identity
 from gateway.ledger.records import Assignment, Turn
 from gateway.recorder import Recorder
+from gateway.settings import TimeoutSettings
 from gateway.wire.request import ChatRequest
 from strategies import Message
 
@@ -32,11 +33,19 @@ class Arrival:
 class Chat:
     """Answers chat completions."""
 
-    def __init__(self, catalogue: Catalogue, identifier: Identifier, assigner: Assigner, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        identifier: Identifier,
+        assigner: Assigner,
+        recorder: Recorder,
+        limits: TimeoutSettings,
+    ) -> None:
         self._catalogue = catalogue
         self._identifier = identifier
         self._assigner = assigner
         self._recorder = recorder
+        self._limits = limits
 
     async def complete(self, request: ChatRequest, arrival: Arrival) -> Exchange:
         """Have a request answered; returns when the answer has begun.
@@ -61,6 +70,7 @@ class Chat:
             ),
             arrived_at=arrival.at,
             recorder=self._recorder,
+            limits=self._limits,
         )
         await exchange.begin(_upstream_body(request, arm, placed), {"x-request-id": arrival.request_id})
         return exchange

@@ -11,24 +11,38 @@ How an answer can end, and what the row then says:
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import orjson
 
 from gateway.accounting.placement import PlacementCounts
 from gateway.catalogue import Arm
-from gateway.errors import ClientLeft, GatewayError, UpstreamError, UpstreamStatus, UpstreamUnavailable, http_status
+from gateway.errors import (
+    ClientLeft,
+    GatewayError,
+    UpstreamError,
+    UpstreamStatus,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+    http_status,
+)
 from gateway.identity import Identity, chain
 from gateway.ledger.records import Assignment, Turn
 from gateway.recorder import Recorder
+from gateway.relay import Relay
+from gateway.settings import TimeoutSettings
 from gateway.upstreams.base import Reply
 from gateway.usage import account
-from gateway.wire.observe import Observation, is_usage_only
 from gateway.wire.request import ChatRequest
-from gateway.wire.sse import DONE, data_of, event, whole_events
+from gateway.wire.sse import DONE, event, whole_events
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+_INTERNAL = GatewayError("The gateway had an internal error.", code="internal_error")
 
 
 class Exchange:
@@ -45,6 +59,7 @@ class Exchange:
         counts: asyncio.Future[PlacementCounts],
         arrived_at: float,
         recorder: Recorder,
+        limits: TimeoutSettings,
     ) -> None:
         self._request = request
         self._arm = arm
@@ -54,12 +69,12 @@ class Exchange:
         self._counts = counts
         self._arrived_at = arrived_at
         self._recorder = recorder
-        self._seen = Observation()
+        self._limits = limits
+        self._relay = Relay(wants_usage=request.wants_usage)
+        self._seen = self._relay.seen
         self._reply: Reply | None = None
         self._events: AsyncIterator[list[bytes]] | None = None
         self._first: bytes = b""
-        self._failure: GatewayError | None = None
-        self._done = False
         self._ended = False
         self.body: bytes = b""
         """The whole answer, when it is not streamed."""
@@ -86,10 +101,12 @@ class Exchange:
         self._row.overhead_ms = self._since_arrival()
         self._recorder.begin()
         try:
-            self._reply = await self._arm.model.upstream.send(body, stream=self._request.stream, headers=headers)
+            sending = self._arm.model.upstream.send(body, stream=self._request.stream, headers=headers)
+            self._reply = await self._in_time(sending)
             if self._request.stream:
                 self._events = whole_events(self._reply.chunks)
                 self._first = await self._next()
+                self._see_first_token()
             else:
                 await self._read_whole(self._reply)
         except GatewayError as error:
@@ -98,15 +115,18 @@ class Exchange:
         except asyncio.CancelledError:
             self._recorder.spawn(self._abandon(ClientLeft.status))
             raise
+        except Exception:
+            await self._fail(_INTERNAL)
+            raise
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The answer as server-sent events, whole events in each chunk."""
         try:
             chunk = self._first
-            while chunk or not self._done:
-                if chunk:
-                    yield chunk
-                chunk = b"" if self._done else await self._next()
+            while chunk:
+                yield chunk
+                self._see_first_token()
+                chunk = await self._next()
             yield await self._finish()
         except GatewayError as error:
             await self._fail(error)
@@ -114,62 +134,41 @@ class Exchange:
         except (asyncio.CancelledError, GeneratorExit):
             self._recorder.spawn(self._abandon(200))
             raise
+        except Exception:
+            log.exception("an answer broke off inside the gateway")
+            await self._fail(_INTERNAL)
+            yield event(_INTERNAL.body())
 
     async def _next(self) -> bytes:
-        """The next events that are for the client; b"" with `_done` set when there are no more."""
+        """The next events that are for the client; b"" when there are no more."""
         assert self._events is not None
-        if self._failure is not None:
-            raise self._failure
-        async for events in self._events:
-            forward = self._for_client(events)
-            if forward or self._done:
+        self._relay.raise_failure()
+        while not self._relay.done:
+            events = await self._in_time(anext(self._events, None))
+            if events is None:
+                if self._seen.finish_reason is None:
+                    raise UpstreamUnavailable(
+                        "The upstream broke off in the middle of its answer.", code="stream_interrupted"
+                    )
+                self._relay.done = True
+            elif forward := self._relay.take(events):
                 return forward
-        if self._seen.finish_reason is None:
-            raise UpstreamUnavailable("The upstream broke off in the middle of its answer.", code="stream_interrupted")
-        self._done = True
         return b""
 
-    def _for_client(self, events: list[bytes]) -> bytes:
-        """Those of `events` that the client gets; a failure among them is kept until they are sent."""
-        forward = []
-        for raw in events:
-            try:
-                if self._is_for_client(raw):
-                    forward.append(raw)
-            except GatewayError as error:
-                if not forward:
-                    raise
-                self._failure = error
-                break
-        return b"".join(forward)
-
-    def _is_for_client(self, raw: bytes) -> bool:
-        data = data_of(raw)
-        if data is None or self._done:
-            return False
-        if data == b"[DONE]":
-            self._done = True
-            return False
+    async def _in_time(self, step: Awaitable[T]) -> T:
+        """`step`, unless it takes longer than the limit for the first token or for the time between two."""
+        limits = self._limits
+        first = self._row.ttft_ms is None
         try:
-            chunk = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            raise UpstreamUnavailable(
-                "The upstream sent an event that is not JSON.", code="bad_upstream_event"
-            ) from None
-        self._seen.see_chunk(chunk)
-        if self._seen.error is not None:
-            raise UpstreamStatus(502, {"error": self._seen.error})
-        if self._row.ttft_ms is None and (self._seen.text or self._seen.tool_calls):
-            self._row.ttft_ms = self._since_arrival()
-        return self._request.wants_usage or not is_usage_only(chunk)
+            async with asyncio.timeout(limits.first_token_s if first else limits.between_tokens_s):
+                return await step
+        except TimeoutError:
+            what = "began no answer" if first else "stopped in the middle of its answer"
+            raise UpstreamTimeout(f"The upstream {what} in time.") from None
 
     async def _read_whole(self, reply: Reply) -> None:
-        body = b"".join([chunk async for chunk in reply.chunks])
-        try:
-            completion = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise UpstreamUnavailable("The upstream's answer is not JSON.", code="bad_upstream_answer") from None
-        self._seen.see_completion(completion)
+        body = await self._in_time(_joined(reply.chunks))
+        self._seen.see_completion(_completion(body))
         await self._end("ok", 200)
         self.body = body
 
@@ -210,8 +209,29 @@ class Exchange:
             row.answered_hash = chain([self._seen.message()], self._identity.history_hash)[0]
         await self._recorder.record(row, self._assignment)
 
+    def _see_first_token(self) -> None:
+        if self._row.ttft_ms is None and (self._seen.text or self._seen.tool_calls):
+            self._row.ttft_ms = self._since_arrival()
+
     def _since_arrival(self) -> float:
         return (time.perf_counter() - self._arrived_at) * 1e3
+
+
+async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
+def _completion(body: bytes) -> dict[str, Any]:
+    """An unstreamed answer, parsed. Raises UpstreamError when it is none."""
+    try:
+        completion = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        completion = None
+    if isinstance(completion, dict) and isinstance(completion.get("error"), dict):
+        raise UpstreamStatus(502, completion)
+    if not isinstance(completion, dict) or not isinstance(completion.get("choices"), list):
+        raise UpstreamUnavailable("The upstream's answer is no chat completion.", code="bad_upstream_answer")
+    return completion
 
 
 def _usage_chunk(row: Turn, model: str) -> dict[str, Any]:

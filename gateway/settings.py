@@ -61,6 +61,15 @@ class IdentitySettings(_Section):
     )
 
 
+class TimeoutSettings(_Section):
+    """How long an upstream may keep a client waiting."""
+
+    first_token_s: float = Field(
+        default=120.0, gt=0, description="Seconds until an answer must have begun; for one that is not streamed, ended."
+    )
+    between_tokens_s: float = Field(default=60.0, gt=0, description="Seconds between two events of a stream.")
+
+
 class PriceSettings(_Section):
     """A model's price in USD per million tokens."""
 
@@ -88,7 +97,6 @@ class OpenAIUpstreamSettings(_Section):
     base_url: str = Field(pattern=r"^https?://", description="Address up to and with `/v1`.")
     api_key_env: str | None = Field(default=None, description="Name of the environment variable that holds the key.")
     connect_s: float = Field(default=5.0, gt=0, description="Seconds to wait for a connection.")
-    stall_s: float = Field(default=120.0, gt=0, description="Seconds without a byte before an answer is given up.")
 
     def api_key(self) -> SecretStr | None:
         """The key, read from the environment."""
@@ -106,7 +114,6 @@ class LiteLLMUpstreamSettings(_Section):
     base_url: str | None = Field(
         default=None, description="Address of the provider, where it is not litellm's default."
     )
-    stall_s: float = Field(default=120.0, gt=0, description="Seconds without a chunk before an answer is given up.")
 
     def api_key(self) -> SecretStr | None:
         """The key, read from the environment."""
@@ -191,6 +198,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     ledger: LedgerSettings = LedgerSettings()
     identity: IdentitySettings = IdentitySettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
     upstreams: dict[Name, UpstreamSettings] = Field(min_length=1, description="Model servers by name.")
     models: dict[Name, ModelSettings] = Field(min_length=1, description="Models by the name that clients use.")
     experiments: dict[Name, ExperimentSettings] = Field(default_factory=dict, description="Experiments by name.")

@@ -28,7 +28,7 @@ class PassthroughUpstream:
         self._url = settings.base_url.rstrip("/") + "/chat/completions"
         key = settings.api_key()
         self._authorization = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_s, sock_read=settings.stall_s)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_s)
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, body: dict[str, Any], *, stream: bool, headers: Mapping[str, str]) -> Reply:
@@ -38,6 +38,7 @@ class PassthroughUpstream:
                 self._url,
                 data=orjson.dumps(body),
                 headers={"content-type": "application/json", **headers, **self._authorization},
+                allow_redirects=False,
             )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error) from None
@@ -63,11 +64,13 @@ class PassthroughUpstream:
 
 async def _check(response: aiohttp.ClientResponse, stream: bool) -> None:
     """Raise for an answer that is no completion."""
-    if response.status >= 400:
+    if response.status >= 300:
         try:
             raw = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error) from None
+        if response.status < 400:
+            raise UpstreamUnavailable(f"The upstream answered with a redirect ({response.status}); mend its base_url.")
         headers = {name: response.headers[name] for name in HANDED_BACK if name in response.headers}
         raise UpstreamStatus(response.status, _error_of(raw, response.status), headers)
     if stream and not response.content_type.startswith("text/event-stream"):

@@ -6,7 +6,6 @@ of this kind is built, at the gateway's start.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, ClassVar
@@ -29,8 +28,7 @@ class LiteLLMUpstream:
         litellm.telemetry = False
         litellm.suppress_debug_info = True
         self._litellm: Any = litellm
-        self._stall_s = settings.stall_s
-        self._options: dict[str, Any] = {"num_retries": 0, "max_retries": 0, "timeout": settings.stall_s}
+        self._options: dict[str, Any] = {"num_retries": 0, "max_retries": 0}
         key = settings.api_key()
         if key is not None:
             self._options["api_key"] = key.get_secret_value()
@@ -54,7 +52,7 @@ class LiteLLMUpstream:
         iterator = aiter(answer)
         while True:
             try:
-                chunk = await asyncio.wait_for(anext(iterator), self._stall_s)
+                chunk = await anext(iterator)
             except StopAsyncIteration:
                 yield DONE
                 return

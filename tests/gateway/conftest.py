@@ -20,11 +20,14 @@ CONFIG = """
 [ledger]
 path = "{ledger}"
 
+[timeouts]
+first_token_s = 20
+between_tokens_s = 20
+
 [upstreams.fake]
 kind = "openai"
 base_url = "{upstream}/v1"
 api_key_env = "FAKE_UPSTREAM_KEY"
-stall_s = 20
 
 {models}
 
