@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 _LINE_EVERY_S = 30.0
 
@@ -27,7 +35,7 @@ class Bars:
             disable=not console.is_terminal,
         )
         self._console = console
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._printed = time.monotonic()
 
     @classmethod
@@ -46,7 +54,7 @@ class Bars:
         """Moves the bar `name` to `done` of `total`."""
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total, note=note)
-        self._progress.update(self._progress.task_ids[self._tasks[name]], completed=done, note=note)
+        self._progress.update(self._tasks[name], completed=done, note=note)
         if not self._console.is_terminal and time.monotonic() - self._printed > _LINE_EVERY_S:
             self._printed = time.monotonic()
             self.say(f"{name}: {done} of {total} {note}")

@@ -111,6 +111,12 @@ def _world() -> str:
     return _hash([make(rng) for make in pretrain.DIALOGUES.values() for _ in range(200)])
 
 
+def _draws(recipe: Recipe) -> str:
+    """A fingerprint of how scripts are drawn."""
+    unseen = recipe.instructions.unseen_families
+    return _hash([scripts.draw(split, 50, 2, unseen, "fingerprint") for split in instructions.SPLITS])
+
+
 def _pretrain(context: Context, out: Path) -> None:
     recipe = context.recipe.pretrain
 
@@ -231,7 +237,7 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage("pretrain", (), lambda recipe: [recipe.pretrain.model_dump(), _world()], _pretrain),
-        Stage("instructions", (), lambda recipe: [recipe.instructions.model_dump(), _world()], _instructions),
+        Stage("instructions", (), lambda recipe: [recipe.instructions.model_dump(), _draws(recipe)], _instructions),
         Stage("synthesize", ("pretrain", "instructions"), lambda recipe: recipe.synthesize.__dict__, _synthesize),
         Stage("train", ("pretrain", "synthesize"), lambda recipe: recipe.train.__dict__, _train),
         Stage(

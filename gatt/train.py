@@ -183,6 +183,7 @@ def train(
     run = trainer(model, tokenizer, mixed, how, folder, seed, [_report(progress)])
     checkpoint = get_last_checkpoint(str(folder)) if folder.exists() else None  # type: ignore[no-untyped-call]
     run.train(resume_from_checkpoint=checkpoint)
+    model.config.use_cache = True
     losses = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
     return {
         "rows": len(rows),

@@ -14,6 +14,9 @@ from gatt.script import Script, Turn
 #: How often two instructions are given at once.
 _PAIRS = 0.25
 
+#: Languages are few and change the whole answer, so tuning sees that family more often than the others.
+_TUNED_WEIGHTS = {"language": 4.0}
+
 
 def draw(split: str, n: int, turns: int, unseen_families: Sequence[str], seed: str) -> list[Script]:
     """`n` scripts of `turns` turns; the same arguments give the same scripts.
@@ -53,7 +56,8 @@ def _instruction(split: str, index: int, unseen_families: Sequence[str], rng: ra
     if split not in (TUNED, UNSEEN_ATTRIBUTES):
         raise ValueError(f"unknown split {split!r}")
     pool = [family for family in FAMILIES if family.name not in unseen_families and _values(family, split)]
-    chosen = [rng.choice(pool)]
+    weights = [_TUNED_WEIGHTS.get(family.name, 1.0) if split == TUNED else 1.0 for family in pool]
+    chosen = rng.choices(pool, weights)
     partners = [family for family in pool if compatible(chosen[0], family)]
     if partners and rng.random() < _PAIRS:
         chosen.append(rng.choice(partners))

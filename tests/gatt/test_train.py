@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gatt.miniature import scripts
+from gatt.miniature.pretrain import Shape, build_model
 from gatt.train import PrefixError, Tuning, fitting, free, mix, train, trainer
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ def test_rows_longer_than_the_window_are_counted_and_never_cut(tokenizer: PreTra
         len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=True)["input_ids"])
         for row in made
     )
-    kept, too_long = fitting(made, tokenizer, lengths[2])
-    assert len(kept) == 3
-    assert too_long == 3
+    kept, too_long = fitting(made, tokenizer, lengths[-1] - 1)
+    assert too_long == lengths.count(lengths[-1])
+    assert len(kept) == len(made) - too_long
+    assert all(row in made for row in kept)
 
 
 def test_a_template_that_renders_the_history_anew_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -94,3 +96,24 @@ def test_the_mix_has_the_shares_that_the_recipe_asks_for() -> None:
     assert counts == {"later": 60, "first": 10, "plain": 30}
     with pytest.raises(ValueError, match="'first'"):
         mix(pool[:50], {"later": 0.5, "first": 0.5}, 10, seed=0)
+
+
+def test_interrupted_tuning_goes_on_from_its_checkpoint_to_the_same_weights(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    how = Tuning(steps=20, rows_per_step=2, shares={"later": 0.5, "first": 0.5}, checkpoint_every=10)
+
+    def tuned(folder: Path, stop_at: int | None = None) -> dict[str, Any]:
+        def progress(step: int, steps: int, loss: float) -> None:
+            if step == stop_at:
+                raise KeyboardInterrupt
+
+        fresh = build_model(Shape(hidden_size=32, intermediate_size=64, layers=2, heads=2), tokenizer, seed=1)
+        train(fresh, tokenizer, rows(), how, folder, 0, progress)
+        return dict(fresh.named_parameters())
+
+    whole = tuned(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        tuned(tmp_path / "cut", stop_at=20)
+    resumed = tuned(tmp_path / "cut")
+    assert all(weight.equal(whole[name]) for name, weight in resumed.items())
