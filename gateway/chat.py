@@ -118,8 +118,8 @@ def _begun(arrival: Arrival, target: Target, arm: Arm, identity: Identity) -> Tu
 
 
 def _upstream_body(request: ChatRequest, arm: Arm, placed: list[Message]) -> dict[str, Any]:
-    body = {**request.body, "model": arm.model.upstream_model, "messages": placed}
-    body.pop("litellm_session_id", None)
+    sent = {name: value for name, value in request.body.items() if name not in request.kept_here}
+    body = {**sent, "model": arm.model.upstream_model, "messages": placed}
     if request.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     return body

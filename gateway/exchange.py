@@ -38,6 +38,7 @@ from gateway.settings import TimeoutSettings
 from gateway.upstreams.base import Reply
 from gateway.usage import account
 from gateway.wire.request import ChatRequest
+from gateway.wire.required import fill_completion
 from gateway.wire.sse import DONE, event, whole_events
 
 T = TypeVar("T")
@@ -168,9 +169,14 @@ class Exchange:
 
     async def _read_whole(self, reply: Reply) -> None:
         body = await self._in_time(_joined(reply.chunks))
-        self._seen.see_completion(_completion(body))
+        completion = _completion(body)
+        self._seen.see_completion(completion)
         await self._end("ok", 200)
-        self.body = body
+        changed = fill_completion(completion)
+        if self._seen.usage is None:
+            completion["usage"] = _usage(self._row)
+            changed = True
+        self.body = orjson.dumps(completion) if changed else body
 
     async def _finish(self) -> bytes:
         """Record the turn; then the events that the client still lacks."""
@@ -236,16 +242,19 @@ def _completion(body: bytes) -> dict[str, Any]:
 
 def _usage_chunk(row: Turn, model: str) -> dict[str, Any]:
     """The chunk that `include_usage` asks for, from counts made here, for an upstream that sent none."""
-    prompt, completion = row.prompt_tokens or 0, row.completion_tokens or 0
-    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     return {
         "id": f"chatcmpl-{row.request_id}",
         "object": "chat.completion.chunk",
         "created": int(time.time()),
         "model": model,
         "choices": [],
-        "usage": usage,
+        "usage": _usage(row),
     }
+
+
+def _usage(row: Turn) -> dict[str, Any]:
+    prompt, completion = row.prompt_tokens or 0, row.completion_tokens or 0
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def _header_safe(value: str) -> str:

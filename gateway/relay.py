@@ -14,6 +14,7 @@ import orjson
 
 from gateway.errors import GatewayError, UpstreamStatus, UpstreamUnavailable
 from gateway.wire.observe import Observation, is_usage_only
+from gateway.wire.required import fill_chunk
 from gateway.wire.sse import data_of
 
 
@@ -66,12 +67,13 @@ class Relay:
         self.seen.see_chunk(chunk)
         if self.seen.error is not None:
             raise UpstreamStatus(_status_of(self.seen.error), {"error": self.seen.error})
+        changed = fill_chunk(chunk)
         if chunk.get("usage") is not None and not self._wants_usage:
             if is_usage_only(chunk):
                 return b""
             del chunk["usage"]
-            data = orjson.dumps(chunk)
-        elif b"\n" in data:
+            changed = True
+        if changed or b"\n" in data:
             data = orjson.dumps(chunk)
         return b"data: " + data + b"\n\n"
 

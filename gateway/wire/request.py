@@ -19,13 +19,17 @@ ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat completion as the client asked for it."""
+    """A chat completion as the client asked for it.
+
+    `kept_here` names the fields of `body` that are for the gateway alone and are not sent on.
+    """
 
     body: dict[str, Any]
     model: str
     messages: list[Message]
     stream: bool
     wants_usage: bool
+    kept_here: frozenset[str] = frozenset({"litellm_session_id"})
 
 
 def parse(raw: bytes) -> ChatRequest:
