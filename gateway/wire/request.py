@@ -5,13 +5,13 @@ Only what the gateway itself relies on is checked; fields it does not know stay 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from gateway.errors import BadRequest
+from gateway.wire.fields import Check, at_least_one, check_fields, integer, named, number, of, stop
 from strategies import Message
 
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
@@ -38,24 +38,34 @@ def parse(raw: bytes) -> ChatRequest:
     Raises:
         BadRequest: the body is no JSON object, or a field is missing, mistyped or out of range; `param` names it.
     """
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"We could not parse the JSON body of your request: {error}.") from None
-    if not isinstance(body, dict):
-        raise BadRequest(f"The request body must be a JSON object, not {_named(body)}.")
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise BadRequest("You must provide a model: a string that GET /v1/models lists.", param="model")
+    body = body_of(raw)
+    model = model_of(body)
     messages = _checked_messages(body.get("messages"))
-    for name, check in _FIELDS.items():
-        if body.get(name) is not None:
-            check(name, body[name])
+    check_fields(body, _FIELDS)
     stream = body.get("stream") is True
     options = body.get("stream_options") or {}
     if options and not stream:
         raise BadRequest("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
     return ChatRequest(body, model, messages, stream, wants_usage=options.get("include_usage") is True)
+
+
+def body_of(raw: bytes) -> dict[str, Any]:
+    """A request's JSON object. Raises BadRequest when it is none."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"We could not parse the JSON body of your request: {error}.") from None
+    if not isinstance(body, dict):
+        raise BadRequest(f"The request body must be a JSON object, not {named(body)}.")
+    return body
+
+
+def model_of(body: dict[str, Any]) -> str:
+    """The model that a request names. Raises BadRequest when it names none."""
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadRequest("You must provide a model: a string that GET /v1/models lists.", param="model")
+    return model
 
 
 def _checked_messages(messages: Any) -> list[Message]:
@@ -67,7 +77,7 @@ def _checked_messages(messages: Any) -> list[Message]:
         where = f"messages[{index}]"
         if not isinstance(message, dict):
             raise BadRequest(
-                f"'{where}' must be an object with 'role' and 'content', not {_named(message)}.", param=where
+                f"'{where}' must be an object with 'role' and 'content', not {named(message)}.", param=where
             )
         role = message.get("role")
         if role not in ROLES:
@@ -91,74 +101,26 @@ def _check_content(message: Message, where: str) -> None:
         if message["role"] != "assistant":
             raise BadRequest(f"'{where}' must be a string or a list of parts; it is missing.", param=where)
     elif not isinstance(content, str):
-        raise BadRequest(f"'{where}' must be a string or a list of parts, not {_named(content)}.", param=where)
+        raise BadRequest(f"'{where}' must be a string or a list of parts, not {named(content)}.", param=where)
 
 
-def _number(low: float, high: float) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadRequest(f"'{name}' must be a number, not {_named(value)}.", param=name)
-        if not low <= value <= high:
-            raise BadRequest(f"'{name}' must be between {low:g} and {high:g}, not {value}.", param=name)
-
-    return check
-
-
-def _integer(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise BadRequest(f"'{name}' must be an integer, not {_named(value)}.", param=name)
-
-
-def _at_least_one(name: str, value: Any) -> None:
-    _integer(name, value)
-    if value < 1:
-        raise BadRequest(f"'{name}' must be at least 1, not {value}.", param=name)
-
-
-def _of(kind: type, words: str) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if not isinstance(value, kind):
-            raise BadRequest(f"'{name}' must be {words}, not {_named(value)}.", param=name)
-
-    return check
-
-
-def _stop(name: str, value: Any) -> None:
-    if isinstance(value, str):
-        return
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise BadRequest(f"'{name}' must be a string or a list of strings.", param=name)
-
-
-_FIELDS: dict[str, Callable[[str, Any], None]] = {
-    "stream": _of(bool, "true or false"),
-    "stream_options": _of(dict, "an object"),
-    "temperature": _number(0, 2),
-    "top_p": _number(0, 1),
-    "presence_penalty": _number(-2, 2),
-    "frequency_penalty": _number(-2, 2),
-    "max_tokens": _at_least_one,
-    "max_completion_tokens": _at_least_one,
-    "n": _at_least_one,
-    "seed": _integer,
-    "stop": _stop,
-    "user": _of(str, "a string"),
-    "metadata": _of(dict, "an object"),
-    "tools": _of(list, "a list"),
-    "response_format": _of(dict, "an object"),
-    "logit_bias": _of(dict, "an object"),
-    "logprobs": _of(bool, "true or false"),
-    "top_logprobs": _integer,
+_FIELDS: dict[str, Check] = {
+    "stream": of(bool, "true or false"),
+    "stream_options": of(dict, "an object"),
+    "temperature": number(0, 2),
+    "top_p": number(0, 1),
+    "presence_penalty": number(-2, 2),
+    "frequency_penalty": number(-2, 2),
+    "max_tokens": at_least_one,
+    "max_completion_tokens": at_least_one,
+    "n": at_least_one,
+    "seed": integer,
+    "stop": stop,
+    "user": of(str, "a string"),
+    "metadata": of(dict, "an object"),
+    "tools": of(list, "a list"),
+    "response_format": of(dict, "an object"),
+    "logit_bias": of(dict, "an object"),
+    "logprobs": of(bool, "true or false"),
+    "top_logprobs": integer,
 }
-
-
-def _named(value: Any) -> str:
-    names = {
-        bool: "a boolean",
-        int: "an integer",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-    }
-    return "null" if value is None else names.get(type(value), type(value).__name__)
