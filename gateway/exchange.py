@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -120,7 +120,7 @@ class Exchange:
             await self._fail(_INTERNAL)
             raise
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events, whole events in each chunk."""
         try:
             chunk = self._first
