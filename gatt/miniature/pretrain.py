@@ -36,11 +36,15 @@ Progress = Callable[[str, int, int, float], None]
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training on one kind of dialogue, with a warm-up and a cosine decay of its own."""
+    """A stretch of training on one kind of dialogue, with a warm-up and a cosine decay of its own.
+
+    The decay runs over `decay_steps`, by default all steps; a phase that another follows may stop before its end.
+    """
 
     dialogues: str
     steps: int
     learning_rate: float
+    decay_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,7 @@ class _Run:
 
 
 def _learning_rate(phase: Phase, step: int, warm_up: int = 50) -> float:
-    cosine = 0.5 * (1 + math.cos(math.pi * step / phase.steps))
+    cosine = 0.5 * (1 + math.cos(math.pi * step / (phase.decay_steps or phase.steps)))
     return phase.learning_rate * min(1.0, (step + 1) / warm_up) * (0.05 + 0.95 * cosine)
 
 

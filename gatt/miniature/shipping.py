@@ -49,13 +49,13 @@ def _facts(recipe: Recipe) -> dict[str, Any]:
         return json.loads((recipe.work / path).read_text(encoding="utf-8"))
 
     config = read("pretrain/config.json")
-    seconds = {
-        stage: read(f"{stage}/stamp.json")["seconds"] for stage in ("pretrain", "synthesize", "train", "evaluate")
-    }
+    phases = read("pretrain/pretraining.json")["phases"]
+    seconds = {"pretrain": sum(phase["seconds"] for phase in phases)}
+    seconds |= {stage: read(f"{stage}/stamp.json")["seconds"] for stage in ("synthesize", "train", "evaluate")}
     return {
         "recipe": recipe,
         "results": read("evaluate/results.json"),
-        "phases": read("pretrain/pretraining.json")["phases"],
+        "phases": phases,
         "parameters": read("pretrain/pretraining.json")["parameters"],
         "synthesis": read("synthesize/summary.json"),
         "tuning": read("train/training.json"),
