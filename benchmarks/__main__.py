@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -154,11 +154,13 @@ def _gateway(url: str | None) -> Iterator[Server]:
     if url is not None:
         yield Server(url.rstrip("/").removesuffix("/v1"), log=None)
         return
-    try:
-        with serve() as server:
-            yield server
-    except ServerFailed as error:
-        raise click.ClickException(str(error)) from error
+    with ExitStack() as until_done:
+        try:
+            with Console(stderr=True).status("starting the gateway"):
+                server = until_done.enter_context(serve())
+        except ServerFailed as error:
+            raise click.ClickException(str(error)) from error
+        yield server
 
 
 @contextmanager

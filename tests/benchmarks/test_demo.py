@@ -167,3 +167,19 @@ def test_a_script_that_cannot_be_read_is_named_by_file_and_line(tmp_path: Path, 
     assert result.exit_code == 2
     assert f"{path}:1" in "".join(result.output.split("\n"))
     assert remedy in " ".join(result.output.split())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_it_starts_the_real_gateway_and_compares_the_embedded_models(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["demo", "--conversations", "1", "--to-the-end", "0", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    arms = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["arms"]
+    assert {name: (arm["strategy"], arm["model"]) for name, arm in arms.items()} == {
+        "gatt": ("once", "mini-gatt"),
+        "repeat": ("every-turn", "mini-base"),
+        "untreated": ("once", "mini-base"),
+    }
+    assert arms["gatt"]["repeated_instruction_tokens_mean"] == 0
+    assert arms["repeat"]["repeated_instruction_tokens_mean"] > 0
+    assert all(arm["prompt_tokens_mean"] > 0 and arm["cost_usd_mean"] > 0 for arm in arms.values())
