@@ -14,14 +14,19 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
+from gateway.access import Access, allow_origins
 from gateway.catalogue import Catalogue
 from gateway.chat import Chat
-from gateway.errors import BadRequest, ClientLeft, GatewayError, UpstreamStatus, error_body, http_status
+from gateway.draining import Draining
+from gateway.errors import BadRequest, ClientLeft, GatewayError, error_body, http_status
 from gateway.experiments.assigner import Assigner
+from gateway.gate import Gate
 from gateway.identity import Identifier
+from gateway.keys import Keyring
 from gateway.ledger.database import open_database
 from gateway.ledger.store import Store
 from gateway.ledger.writer import Writer
+from gateway.limits import DAY_S, Limiter
 from gateway.metrics import Metrics
 from gateway.recorder import Recorder
 from gateway.request_id import RequestId
@@ -42,12 +47,18 @@ def create_app(settings: Settings, catalogue: Catalogue) -> FastAPI:
     """
     engine = open_database(settings.ledger.path)
     store, writer, metrics = Store(engine), Writer(engine), Metrics()
-    identifier = Identifier(store, settings.identity.headers)
-    recorder = Recorder(writer, metrics, identifier)
-    chat = Chat(catalogue, identifier, Assigner(store), recorder, settings.timeouts)
+    keyring = Keyring(settings.keys)
+    limiter = Limiter(keyring)
+    identifier = Identifier(store, settings.identity.headers, settings.bounds.max_id_chars)
+    recorder = Recorder(writer, metrics, identifier, limiter)
+    draining = Draining(recorder)
+    chat = Chat(
+        catalogue, identifier, Assigner(store), recorder, Gate(limiter, settings.bounds), draining, settings.timeouts
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await limiter.restore(await asyncio.to_thread(store.spent, DAY_S))
         yield
         await recorder.settle()
         for upstream in {id(arm.model.upstream): arm.model.upstream for arm in catalogue.direct.values()}.values():
@@ -55,24 +66,32 @@ def create_app(settings: Settings, catalogue: Catalogue) -> FastAPI:
         await asyncio.to_thread(writer.close)
 
     app = FastAPI(title="gattway", version=__version__, lifespan=lifespan)
+    app.state.draining = draining
     app.include_router(completions.router(chat, settings.server.max_body_bytes))
     app.include_router(models.router(catalogue, int(time.time())))
     app.include_router(conversations.router(store))
-    app.include_router(operations.router(metrics, writer))
+    app.include_router(operations.router(metrics, writer, draining))
     app.add_exception_handler(GatewayError, _on_gateway_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_query)
     app.add_exception_handler(Exception, _on_bug)
+    app.add_middleware(
+        Access,
+        keyring=keyring,
+        limiter=limiter,
+        origins=settings.server.cors_origins,
+        max_header_bytes=settings.bounds.max_header_bytes,
+    )
+    allow_origins(app, settings.server.cors_origins)
     app.add_middleware(RequestId)
     return app
 
 
 async def _on_gateway_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, GatewayError)
-    headers = error.headers if isinstance(error, UpstreamStatus) else None
     if not isinstance(error, ClientLeft):
         log.info("%s: %s", type(error).__name__, error.message)
-    return JSONResponse(error.body(), http_status(error), headers)
+    return JSONResponse(error.body(), http_status(error), error.headers)
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.accounting.prices import Price
-from gateway.errors import ModelNotFound
+from gateway.errors import Forbidden, ModelNotFound
+from gateway.keys import Key
 from gateway.upstreams.base import Counter, Upstream
 from strategies import Strategy
 
@@ -68,13 +69,28 @@ class Catalogue:
         self.direct = direct
         self.experiments = experiments
 
-    def names(self) -> list[str]:
-        """Every id that a client may send as `model`."""
+    def names(self, key: Key) -> list[str]:
+        """Every id that `key` may send as `model`."""
         forced = [f"{name}:{arm}" for name, experiment in self.experiments.items() for arm in experiment.arms]
-        return [*self.experiments, *forced, *self.direct]
+        return [name for name in (*self.experiments, *forced, *self.direct) if key.may_use(name)]
 
-    def resolve(self, name: str) -> Target:
-        """What `name` stands for. Raises ModelNotFound, naming what there is."""
+    def resolve(self, name: str, key: Key) -> Target:
+        """What `name` stands for.
+
+        Raises:
+            ModelNotFound: nothing has that name; the message says what there is for this key.
+            Forbidden: the key may not use it.
+        """
+        target = self._find(name, key)
+        if not key.may_use(name):
+            raise Forbidden(
+                f"This key may not use the model '{name}'. It may use: {', '.join(self.names(key)) or 'none'}.",
+                param="model",
+                code="model_not_found",
+            )
+        return target
+
+    def _find(self, name: str, key: Key) -> Target:
         if name in self.direct:
             return Target(None, self.direct[name])
         if name in self.experiments:
@@ -83,12 +99,12 @@ class Catalogue:
         experiment = self.experiments.get(experiment_name)
         if experiment is not None and arm_name in experiment.arms:
             return Target(experiment, experiment.arms[arm_name])
-        if experiment is not None:
+        if experiment is not None and key.may_use(experiment_name):
             raise ModelNotFound(
                 f"The experiment '{experiment_name}' has no arm '{arm_name[:128]}'. "
                 f"Its arms are: {', '.join(experiment.arms)}.",
                 param="model",
             )
         raise ModelNotFound(
-            f"The model '{name[:128]}' does not exist. Available: {', '.join(self.names())}.", param="model"
+            f"The model '{name[:128]}' does not exist. Available: {', '.join(self.names(key))}.", param="model"
         )

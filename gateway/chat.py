@@ -10,10 +10,13 @@ from typing import Any
 
 from gateway.accounting.placement import count_placement
 from gateway.catalogue import Arm, Catalogue, Target
-from gateway.errors import BadRequest, LedgerError
+from gateway.draining import Draining
+from gateway.errors import BadRequest, LedgerError, ShuttingDown
 from gateway.exchange import Exchange
 from gateway.experiments.assigner import Assigner
+from gateway.gate import Gate
 from gateway.identity import Identifier, Identity
+from gateway.keys import Key
 from gateway.ledger.records import Assignment, Turn
 from gateway.recorder import Recorder
 from gateway.settings import TimeoutSettings
@@ -23,10 +26,12 @@ from strategies import Message
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What is known of a request besides its body: its own id, its headers, and when it came (perf_counter s)."""
+    """What is known of a request besides its body: its own id, its headers, whose it is, and when it came
+    (perf_counter s)."""
 
     request_id: str
     headers: Mapping[str, str]
+    key: Key
     at: float
 
 
@@ -39,12 +44,16 @@ class Chat:
         identifier: Identifier,
         assigner: Assigner,
         recorder: Recorder,
+        gate: Gate,
+        draining: Draining,
         limits: TimeoutSettings,
     ) -> None:
         self._catalogue = catalogue
         self._identifier = identifier
         self._assigner = assigner
         self._recorder = recorder
+        self._gate = gate
+        self._draining = draining
         self._limits = limits
 
     async def complete(self, request: ChatRequest, arrival: Arrival) -> Exchange:
@@ -53,11 +62,14 @@ class Chat:
         Raises:
             GatewayError: the request cannot be answered; a turn that got as far as the model is recorded.
         """
+        if self._draining.begun:
+            raise ShuttingDown()
         if self._recorder.problem:
             raise LedgerError(self._recorder.problem)
-        target = self._catalogue.resolve(request.model)
-        identity = await self._identifier.identify(arrival.headers, request.body, request.messages)
-        arm, assignment = await self._arm(target, identity)
+        target = self._catalogue.resolve(request.model, arrival.key)
+        await self._gate.admit(request, arrival.key, arrival.request_id)
+        identity = await self._identifier.identify(arrival.headers, request.body, request.messages, arrival.key.name)
+        arm, assignment = await self._arm(target, identity, arrival.key)
         placed = _placed(arm, request.messages)
         exchange = Exchange(
             request=request,
@@ -75,7 +87,7 @@ class Chat:
         await exchange.begin(_upstream_body(request, arm, placed), {"x-request-id": arrival.request_id})
         return exchange
 
-    async def _arm(self, target: Target, identity: Identity) -> tuple[Arm, Assignment | None]:
+    async def _arm(self, target: Target, identity: Identity, key: Key) -> tuple[Arm, Assignment | None]:
         if target.arm is not None:
             return target.arm, None
         experiment = target.experiment
@@ -86,6 +98,7 @@ class Chat:
             experiment.salt,
             weights,
             identity.conversation_id,
+            key_name=key.name,
             is_new=identity.source == "new",
         )
         return experiment.arms[name], assignment
@@ -113,6 +126,7 @@ def _begun(arrival: Arrival, target: Target, arm: Arm, identity: Identity) -> Tu
         turn=identity.turn,
         started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         context_window=arm.model.window,
+        key_name=arrival.key.name,
         history_hash=identity.history_hash,
     )
 

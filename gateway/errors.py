@@ -3,11 +3,17 @@
     GatewayError
     ├── ConfigError              a mistake in the configuration; the command ends with exit code 2
     ├── LedgerError              the ledger cannot be written or read            503
+    ├── ShuttingDown             the gateway is about to stop                    503
     ├── RequestError             the client can mend it
     │   ├── BadRequest           a field is missing, mistyped or unsupported     400
     │   │   └── ContextLengthExceeded  the prompt does not fit the model         400
     │   ├── BodyTooLarge         more bytes than the gateway takes               413
+    │   ├── HeadersTooLarge      more bytes of headers than the gateway takes    431
     │   ├── ClientLeft           the client closed the connection                499
+    │   ├── InvalidKey           no key, or one that nobody has                  401
+    │   ├── Forbidden            not with this key, or not from this web page    403
+    │   ├── RateLimited          a limit of the key is reached                   429
+    │   │   └── QuotaUsedUp      its money for the day is spent                  429
     │   ├── ModelNotFound        no such model, experiment or arm                404
     │   └── NotFound             no such conversation or route                   404
     └── UpstreamError            the model's server refused or failed
@@ -21,6 +27,7 @@ OpenAI's body: `{"error": {"message", "type", "param", "code"}}`
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 
@@ -35,6 +42,8 @@ class GatewayError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
+        self.headers: dict[str, str] = {}
+        """Response headers that go with the error, such as `retry-after`."""
         self.code = code if code is not None else self.default_code
 
     def body(self) -> dict[str, Any]:
@@ -51,6 +60,17 @@ class LedgerError(GatewayError):
 
     status = 503
     default_code = "ledger_unavailable"
+
+
+class ShuttingDown(GatewayError):
+    """The gateway answers what it has begun, and takes nothing new."""
+
+    status = 503
+    default_code = "shutting_down"
+
+    def __init__(self, retry_after_s: int = 5) -> None:
+        super().__init__("The gateway is shutting down. Please retry your request shortly.")
+        self.headers["retry-after"] = str(retry_after_s)
 
 
 class RequestError(GatewayError):
@@ -93,11 +113,67 @@ class BodyTooLarge(RequestError):
     default_code = "request_too_large"
 
 
+class HeadersTooLarge(RequestError):
+    """The headers are beyond the limit of the settings."""
+
+    status = 431
+    default_code = "request_headers_too_large"
+
+
 class ClientLeft(RequestError):
     """The client closed the connection before its answer began; nobody sees this error."""
 
     status = 499
     default_code = "client_closed_request"
+
+
+class InvalidKey(RequestError):
+    """There is no key in the request, or one that nobody has."""
+
+    status = 401
+    default_code = "invalid_api_key"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers["www-authenticate"] = "Bearer"
+
+
+class Forbidden(RequestError):
+    """The key does not open this, or the web page that asks may not."""
+
+    status = 403
+
+
+class RateLimited(RequestError):
+    """A limit of the key is reached.
+
+    Args:
+        kind: what ran out, which OpenAI gives as the error's type: `requests`, `tokens` or `insufficient_quota`.
+        retry_after_s: seconds until it is worth trying again.
+    """
+
+    status = 429
+    default_code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, kind: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.headers["retry-after"] = str(math.ceil(retry_after_s))
+        self.headers["retry-after-ms"] = str(math.ceil(retry_after_s * 1000))
+
+    def body(self) -> dict[str, Any]:
+        """OpenAI's error body, whose type says what ran out."""
+        return error_body(self.message, self.kind, self.param, self.code)
+
+
+class QuotaUsedUp(RateLimited):
+    """The key's money for the day is spent; trying again at once is no use, and the client's own retries hear so."""
+
+    default_code = "insufficient_quota"
+
+    def __init__(self, message: str, *, kind: str, retry_after_s: float) -> None:
+        super().__init__(message, kind=kind, retry_after_s=retry_after_s)
+        self.headers["x-should-retry"] = "false"
 
 
 class ModelNotFound(RequestError):
@@ -140,7 +216,7 @@ class UpstreamStatus(UpstreamError):
         )
         self.upstream_status = upstream_status
         self.upstream_type = _text(details.get("type"))
-        self.headers = headers or {}
+        self.headers.update(headers or {})
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error body with the upstream's own fields."""

@@ -24,7 +24,7 @@ from gateway.ledger.store import Store
 from strategies import Message
 
 METADATA_KEYS = ("conversation_id", "session_id", "thread_id")
-MAX_ID_LENGTH = 256
+MAX_ID_CHARS = 256
 REMEMBERED = 50_000
 
 
@@ -43,7 +43,9 @@ class Identity:
     history_hash: str
 
 
-def given_id(headers: Mapping[str, str], body: Mapping[str, Any], names: Sequence[str]) -> tuple[str, str] | None:
+def given_id(
+    headers: Mapping[str, str], body: Mapping[str, Any], names: Sequence[str], max_chars: int = MAX_ID_CHARS
+) -> tuple[str, str] | None:
     """The (id, source) that the client names, or None.
 
     Raises:
@@ -52,14 +54,15 @@ def given_id(headers: Mapping[str, str], body: Mapping[str, Any], names: Sequenc
     for name in names:
         value = headers.get(name)
         if value is not None:
-            return _checked(value, name), f"header:{name}"
+            return _checked(value, name, max_chars), f"header:{name}"
     metadata = body.get("metadata")
     if isinstance(metadata, dict):
         for key in METADATA_KEYS:
             if metadata.get(key) is not None:
-                return _checked(metadata[key], f"metadata.{key}"), f"metadata:{key}"
+                return _checked(metadata[key], f"metadata.{key}", max_chars), f"metadata:{key}"
     if body.get("litellm_session_id") is not None:
-        return _checked(body["litellm_session_id"], "litellm_session_id"), "metadata:litellm_session_id"
+        checked = _checked(body["litellm_session_id"], "litellm_session_id", max_chars)
+        return checked, "metadata:litellm_session_id"
     return None
 
 
@@ -75,15 +78,22 @@ def chain(messages: Iterable[Message], start: str = "") -> list[str]:
 class Identifier:
     """Finds conversations again, in memory first and then in the ledger."""
 
-    def __init__(self, store: Store, headers: Sequence[str]) -> None:
+    def __init__(self, store: Store, headers: Sequence[str], max_id_chars: int = MAX_ID_CHARS) -> None:
         self._store = store
         self._headers = list(headers)
+        self._max_id_chars = max_id_chars
         self._recent = _Recent()
 
-    async def identify(self, headers: Mapping[str, str], body: Mapping[str, Any], messages: list[Message]) -> Identity:
-        """The conversation and turn of a request. Raises BadRequest for an id that cannot be one."""
-        given = given_id(headers, body, self._headers)
-        hashes = chain(messages)
+    async def identify(
+        self, headers: Mapping[str, str], body: Mapping[str, Any], messages: list[Message], key_name: str | None
+    ) -> Identity:
+        """The conversation and turn of a request. Raises BadRequest for an id that cannot be one.
+
+        The chain starts from the name of the key: the same history under another key is another history, so two keys
+        never meet in a conversation, whatever they send.
+        """
+        given = given_id(headers, body, self._headers, self._max_id_chars)
+        hashes = chain(messages, start=f"key:{key_name}" if key_name else "")
         ends = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
         parent, end = await self._parent(hashes, ends, given[0] if given else None)
         new_users = sum(message["role"] == "user" for message in messages[end + 1 :])
@@ -187,11 +197,11 @@ def _canonical(message: Message) -> bytes:
     return orjson.dumps([message["role"], text, calls, message.get("tool_call_id")], default=str)
 
 
-def _checked(value: Any, where: str) -> str:
+def _checked(value: Any, where: str, max_chars: int) -> str:
     if not isinstance(value, str) or not value:
         raise BadRequest(f"'{where}' must be a non-empty string to serve as a conversation id.", param=where)
-    if len(value) > MAX_ID_LENGTH:
-        raise BadRequest(f"'{where}' is longer than {MAX_ID_LENGTH} characters.", param=where)
+    if len(value) > max_chars:
+        raise BadRequest(f"'{where}' is longer than {max_chars} characters.", param=where)
     if not value.isprintable():
         raise BadRequest(f"'{where}' holds control characters.", param=where)
     return value

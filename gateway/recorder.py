@@ -10,16 +10,20 @@ from gateway.errors import UpstreamError
 from gateway.identity import Identifier
 from gateway.ledger.records import Answered, Assignment, Turn
 from gateway.ledger.writer import Writer
+from gateway.limits import Limiter
 from gateway.metrics import Metrics
 
 
 class Recorder:
     """Records turns, each once."""
 
-    def __init__(self, writer: Writer, metrics: Metrics, identifier: Identifier) -> None:
+    def __init__(self, writer: Writer, metrics: Metrics, identifier: Identifier, limiter: Limiter) -> None:
         self._writer = writer
         self._metrics = metrics
         self._identifier = identifier
+        self._limiter = limiter
+        self.in_flight = 0
+        """Requests that have begun and are not recorded yet."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -29,11 +33,11 @@ class Recorder:
 
     def begin(self) -> None:
         """Count a request as in flight, until its `record`."""
-        self._metrics.in_flight.inc()
+        self.in_flight += 1
+        self._metrics.in_flight.set(self.in_flight)
 
     async def record(self, row: Turn, assignment: Assignment | None) -> None:
         """Return once the row is on disk. Raises LedgerError when it cannot be put there now."""
-        self._metrics.in_flight.dec()
         self._metrics.observe(row)
         if assignment is not None:
             self._metrics.conversations.labels(assignment.experiment, assignment.arm).inc()
@@ -49,7 +53,12 @@ class Recorder:
                     row.context_used,
                 )
             )
-        await self._writer.write(row, assignment)
+        try:
+            await self._limiter.charge(row)
+            await self._writer.write(row, assignment)
+        finally:
+            self.in_flight -= 1
+            self._metrics.in_flight.set(self.in_flight)
 
     def count_failure(self, model: str, error: UpstreamError) -> None:
         """Count an upstream's failure."""

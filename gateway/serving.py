@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from types import FrameType
 from typing import Any
 
 import click
@@ -12,11 +13,12 @@ from sse_starlette.sse import AppStatus
 
 from gateway.app import create_app
 from gateway.build import build
+from gateway.draining import Draining
 from gateway.errors import ConfigError
 from gateway.settings import Settings
 
-GRACE_S = 30
-"""Seconds that running answers get to finish when the gateway is asked to stop."""
+LAST_BYTES_S = 2
+"""Seconds that connections get to close once nothing is being answered any more."""
 
 
 def serve(settings: Settings) -> None:
@@ -32,7 +34,7 @@ def serve(settings: Settings) -> None:
             app,
             log_config=_log_config(),
             access_log=False,
-            timeout_graceful_shutdown=GRACE_S,
+            timeout_graceful_shutdown=LAST_BYTES_S,
             server_header=False,
         )
         host, port = listening.getsockname()[:2]
@@ -41,9 +43,29 @@ def serve(settings: Settings) -> None:
         # Asked to stop, sse-starlette would cut running streams off at once; uvicorn's grace period lets them end.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         _stop_with_exit_code_0()
-        uvicorn.Server(config).run([listening])
+        _Server(config, app.state.draining, settings.server.grace_s).run([listening])
     finally:
         listening.close()
+
+
+class _Server(uvicorn.Server):
+    """Asked to stop, it answers what has begun, for `grace_s` seconds at most; asked twice, it stops at once."""
+
+    def __init__(self, config: uvicorn.Config, draining: Draining, grace_s: float) -> None:
+        super().__init__(config)
+        self._draining = draining
+        self._grace_s = grace_s
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain at the first signal."""
+        if self._draining.begun:
+            super().handle_exit(sig, frame)
+        else:
+            self._draining.begin()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether it is time to close; uvicorn asks ten times a second."""
+        return await super().on_tick(counter) or self._draining.over(self._grace_s)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -12,12 +12,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import strategies
+from gateway.access_settings import AuxiliarySettings, BoundsSettings, KeySettings, Origin, mistakes
 from gateway.config_errors import explain
 from gateway.errors import ConfigError
+from gateway.section import Name
+from gateway.section import Section as _Section
 
 EMBEDDED_CONFIG = Path(__file__).parent / "embedded" / "gattway.toml"
 """The config that serves when there is no other: the miniature models and `gatt-vs-repeat`."""
@@ -31,19 +34,22 @@ IDENTITY_HEADERS = [
     "helicone-session-id",
 ]
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
 
 class ServerSettings(_Section):
     """Where the gateway listens."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    grace_s: float = Field(
+        default=30.0, ge=0, description="Seconds that running answers get to finish when the gateway is asked to stop."
+    )
     max_body_bytes: int = Field(default=20 * 2**20, ge=1024, description="Largest request body taken, in bytes.")
+    open: bool = Field(
+        default=False, description="Serve without keys on an address that other machines reach; everybody may use it."
+    )
+    cors_origins: list[Origin] = Field(
+        default_factory=list, description="Origins whose web pages may call the gateway; `*` for all, none when empty."
+    )
 
 
 class LedgerSettings(_Section):
@@ -202,6 +208,9 @@ class Settings(BaseSettings):
     upstreams: dict[Name, UpstreamSettings] = Field(min_length=1, description="Model servers by name.")
     models: dict[Name, ModelSettings] = Field(min_length=1, description="Models by the name that clients use.")
     experiments: dict[Name, ExperimentSettings] = Field(default_factory=dict, description="Experiments by name.")
+    keys: dict[Name, KeySettings] = Field(default_factory=dict, description="Who may use the gateway, by name.")
+    bounds: BoundsSettings = BoundsSettings()
+    auxiliary: AuxiliarySettings = AuxiliarySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -229,6 +238,9 @@ class Settings(BaseSettings):
             for arm_name, arm in experiment.arms.items():
                 if arm.model not in self.models:
                     raise ValueError(_unknown(f"experiments.{name}.arms.{arm_name}.model", arm.model, self.models))
+        arms = [f"{name}:{arm}" for name, experiment in self.experiments.items() for arm in experiment.arms]
+        if mistake := mistakes(self.keys, [*self.experiments, *arms, *self.models]):
+            raise ValueError(mistake)
         return self
 
 

@@ -12,7 +12,8 @@ class Turn:
 
     Tokens are counts of the model's own tokens, `*_ms` milliseconds, `cost_*_usd` US dollars, `started_at` an
     ISO 8601 time in UTC. `context_used` is prompt plus completion tokens; `context_headroom_turns` how many more
-    turns like the last one fit the window.
+    turns like the last one fit the window. `key_name` is the name of the key that asked, null without keys;
+    `auxiliary` the rule by which a request that is no turn (a title, tags, …) was recognised: its `turn` is 0.
     """
 
     request_id: str
@@ -52,6 +53,8 @@ class Turn:
     overhead_ms: float | None = None
     adherent: bool | None = None
     adherence_source: str | None = None
+    key_name: str | None = None
+    auxiliary: str | None = None
     history_hash: str | None = None
     answered_hash: str | None = None
 
@@ -65,12 +68,22 @@ COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Turn))
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The arm that a conversation was dealt when it first met an experiment."""
+    """The arm that a conversation was dealt when it first met an experiment; `key_name` is empty without keys."""
 
     conversation_id: str
     experiment: str
     arm: str
     assigned_at: str
+    key_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Money that a key spent `ago_s` seconds ago."""
+
+    key_name: str
+    ago_s: float
+    cost_usd: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ turns = Table(
     Column("overhead_ms", Float),
     Column("adherent", Boolean),
     Column("adherence_source", String),
+    Column("key_name", String),
+    Column("auxiliary", String),
     Column("history_hash", String),
     Column("answered_hash", String),
     Index("turns_by_conversation", "conversation_id", "started_at"),
@@ -62,6 +64,7 @@ assignments = Table(
     metadata,
     Column("conversation_id", String, primary_key=True),
     Column("experiment", String, primary_key=True),
+    Column("key_name", String, primary_key=True),  # empty without keys
     Column("arm", String, nullable=False),
     Column("assigned_at", String, nullable=False),
 )

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
 
+from gateway.chat import Arrival
 from gateway.errors import BodyTooLarge, ClientLeft
 
 T = TypeVar("T")
+
+
+def arrival_of(request: Request) -> Arrival:
+    """What is known of a request before its body is read."""
+    return Arrival(request.state.request_id, request.headers, request.state.key, time.perf_counter())
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from gateway.chat import Arrival, Chat
-from gateway.routes.client import read_body, unless_client_leaves
+from gateway.chat import Chat
+from gateway.routes.client import arrival_of, read_body, unless_client_leaves
 from gateway.wire.request import parse
 
 KEEP_ALIVE_S = 15
@@ -21,7 +19,7 @@ def router(chat: Chat, max_body_bytes: int) -> APIRouter:
     @routes.post("/v1/chat/completions")
     async def complete(request: Request) -> Response:
         """OpenAI's chat completion, streaming and not (https://platform.openai.com/docs/api-reference/chat)."""
-        arrival = Arrival(request.state.request_id, request.headers, time.perf_counter())
+        arrival = arrival_of(request)
         asked = parse(await read_body(request, max_body_bytes))
         exchange = await unless_client_leaves(request, chat.complete(asked, arrival))
         if not asked.stream:

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from gateway.catalogue import Arm, Catalogue
+from gateway.keys import Key
 
 
 def router(catalogue: Catalogue, started_at: int) -> APIRouter:
     """The routes over one catalogue; `started_at` (Unix seconds) stands for the models' `created`."""
     routes = APIRouter()
 
-    def described(name: str) -> dict[str, Any]:
-        target = catalogue.resolve(name)
+    def described(name: str, key: Key) -> dict[str, Any]:
+        target = catalogue.resolve(name, key)
         arms = [target.arm] if target.arm else list(target.experiment.arms.values() if target.experiment else ())
         kind = "model" if target.experiment is None else "arm" if target.arm else "experiment"
         described = {"id": name, "object": "model", "created": started_at, "owned_by": "gattway", "kind": kind}
         return {**described, "context_window": _window(arms), "price": _price(arms[0]) if len(arms) == 1 else None}
 
     @routes.get("/v1/models")
-    def list_models() -> dict[str, Any]:
-        """All that a client may name."""
-        data = [described(name) for name in catalogue.names()]
+    def list_models(request: Request) -> dict[str, Any]:
+        """All that the client may name."""
+        key: Key = request.state.key
+        data = [described(name, key) for name in catalogue.names(key)]
         ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
         return {"object": "list", "data": data, **ends, "has_more": False}
 
     @routes.get("/v1/models/{name:path}")
-    def get_model(name: str) -> dict[str, Any]:
+    def get_model(request: Request, name: str) -> dict[str, Any]:
         """One of them."""
-        return described(name)
+        return described(name, request.state.key)
 
     return routes
 

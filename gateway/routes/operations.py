@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
+from gateway.draining import Draining
 from gateway.ledger.writer import Writer
 from gateway.metrics import Metrics
 
 
-def router(metrics: Metrics, writer: Writer) -> APIRouter:
+def router(metrics: Metrics, writer: Writer, draining: Draining) -> APIRouter:
     """The routes."""
     routes = APIRouter()
 
@@ -27,8 +28,9 @@ def router(metrics: Metrics, writer: Writer) -> APIRouter:
     @routes.get("/health/ready")
     def ready() -> Response:
         """Whether it can take requests; 503 with the reason when it cannot."""
-        if writer.problem:
-            return JSONResponse({"status": "unavailable", "reason": writer.problem}, status_code=503)
+        reason = "the gateway is shutting down" if draining.begun else writer.problem
+        if reason:
+            return JSONResponse({"status": "unavailable", "reason": reason}, status_code=503)
         return JSONResponse({"status": "ok"})
 
     return routes
