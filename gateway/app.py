@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.access import Access, allow_origins
+from gateway.attempts import Attempts
+from gateway.breaker import Breaker
 from gateway.catalogue import Catalogue
 from gateway.chat import Chat
 from gateway.draining import Draining
@@ -52,8 +54,16 @@ def create_app(settings: Settings, catalogue: Catalogue) -> FastAPI:
     identifier = Identifier(store, settings.identity.headers, settings.bounds.max_id_chars)
     recorder = Recorder(writer, metrics, identifier, limiter)
     draining = Draining(recorder)
+    attempts = Attempts(settings.retries, Breaker(settings.breaker))
     chat = Chat(
-        catalogue, identifier, Assigner(store), recorder, Gate(limiter, settings.bounds), draining, settings.timeouts
+        catalogue,
+        identifier,
+        Assigner(store),
+        recorder,
+        Gate(limiter, settings.bounds),
+        draining,
+        attempts,
+        settings.timeouts,
     )
 
     @asynccontextmanager

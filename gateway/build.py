@@ -109,4 +109,5 @@ def _experiment(name: str, settings: ExperimentSettings, models: Mapping[str, Mo
 def _arm(name: str, settings: ArmSettings, models: Mapping[str, Model]) -> Arm:
     parameters: dict[str, Any] = settings.parameters
     strategy = strategies.make(settings.strategy, **parameters)
-    return Arm(name, strategy, models[settings.model], settings.weight, settings.instruction)
+    fallbacks = tuple(models[fallback] for fallback in settings.fallbacks)
+    return Arm(name, strategy, models[settings.model], settings.weight, settings.instruction, fallbacks)

@@ -38,6 +38,7 @@ class Arm:
     model: Model
     weight: float = 1.0
     instruction: str | None = None
+    fallbacks: tuple[Model, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.accounting.placement import count_placement
+from gateway.attempts import Attempts
 from gateway.catalogue import Arm, Catalogue, Target
 from gateway.draining import Draining
 from gateway.errors import BadRequest, LedgerError, ShuttingDown
@@ -46,6 +47,7 @@ class Chat:
         recorder: Recorder,
         gate: Gate,
         draining: Draining,
+        attempts: Attempts,
         limits: TimeoutSettings,
     ) -> None:
         self._catalogue = catalogue
@@ -54,6 +56,7 @@ class Chat:
         self._recorder = recorder
         self._gate = gate
         self._draining = draining
+        self._attempts = attempts
         self._limits = limits
 
     async def complete(self, request: ChatRequest, arrival: Arrival) -> Exchange:
@@ -83,8 +86,9 @@ class Chat:
             arrived_at=arrival.at,
             recorder=self._recorder,
             limits=self._limits,
+            attempts=self._attempts,
         )
-        await exchange.begin(_upstream_body(request, arm, placed), {"x-request-id": arrival.request_id})
+        await exchange.begin(_upstream_body(request, placed), arrival.headers)
         return exchange
 
     async def _arm(self, target: Target, identity: Identity, key: Key) -> tuple[Arm, Assignment | None]:
@@ -131,9 +135,9 @@ def _begun(arrival: Arrival, target: Target, arm: Arm, identity: Identity) -> Tu
     )
 
 
-def _upstream_body(request: ChatRequest, arm: Arm, placed: list[Message]) -> dict[str, Any]:
+def _upstream_body(request: ChatRequest, placed: list[Message]) -> dict[str, Any]:
     sent = {name: value for name, value in request.body.items() if name not in request.kept_here}
-    body = {**sent, "model": arm.model.upstream_model, "messages": placed}
+    body = {**sent, "messages": placed}
     if request.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     return body

@@ -19,7 +19,8 @@
     └── UpstreamError            the model's server refused or failed
         ├── UpstreamStatus       it answered with an HTTP error: passed on as it is
         ├── UpstreamUnavailable  it could not be reached, or broke off           502
-        └── UpstreamTimeout      it did not answer in time                       504
+        ├── UpstreamTimeout      it did not answer in time                       504
+        └── UpstreamResting      it has failed too often and is not asked        503
 
 OpenAI's body: `{"error": {"message", "type", "param", "code"}}`
 (https://platform.openai.com/docs/guides/error-codes).
@@ -236,6 +237,18 @@ class UpstreamTimeout(UpstreamError):
     status = 504
     kind = "timeout"
     default_code = "upstream_timeout"
+
+
+class UpstreamResting(UpstreamError):
+    """The model has failed too often of late and is left alone for a while."""
+
+    status = 503
+    kind = "resting"
+    default_code = "model_resting"
+
+    def __init__(self, model: str, rest_s: float) -> None:
+        super().__init__(f"The model '{model}' has failed repeatedly and is resting. Please retry shortly.")
+        self.headers["retry-after"] = str(math.ceil(rest_s))
 
 
 def error_body(message: str, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:

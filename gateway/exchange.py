@@ -13,35 +13,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import orjson
 
 from gateway.accounting.placement import PlacementCounts
-from gateway.catalogue import Arm
+from gateway.answer import Answer
+from gateway.attempts import Attempts
+from gateway.catalogue import Arm, Model
 from gateway.errors import (
     ClientLeft,
     GatewayError,
     UpstreamError,
-    UpstreamStatus,
-    UpstreamTimeout,
-    UpstreamUnavailable,
     http_status,
 )
 from gateway.identity import Identity, chain
 from gateway.ledger.records import Assignment, Turn
 from gateway.recorder import Recorder
-from gateway.relay import Relay
 from gateway.settings import TimeoutSettings
-from gateway.upstreams.base import Reply
 from gateway.usage import account
+from gateway.wire.observe import Observation
 from gateway.wire.request import ChatRequest
 from gateway.wire.required import fill_completion
-from gateway.wire.sse import DONE, event, whole_events
+from gateway.wire.sse import DONE, event
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 _INTERNAL = GatewayError("The gateway had an internal error.", code="internal_error")
 
@@ -61,6 +58,7 @@ class Exchange:
         arrived_at: float,
         recorder: Recorder,
         limits: TimeoutSettings,
+        attempts: Attempts,
     ) -> None:
         self._request = request
         self._arm = arm
@@ -71,11 +69,8 @@ class Exchange:
         self._arrived_at = arrived_at
         self._recorder = recorder
         self._limits = limits
-        self._relay = Relay(wants_usage=request.wants_usage)
-        self._seen = self._relay.seen
-        self._reply: Reply | None = None
-        self._events: AsyncIterator[list[bytes]] | None = None
-        self._first: bytes = b""
+        self._attempts = attempts
+        self._answer: Answer | None = None
         self._ended = False
         self.body: bytes = b""
         """The whole answer, when it is not streamed."""
@@ -93,8 +88,12 @@ class Exchange:
             "x-gattway-overhead-ms": f"{row.overhead_ms or 0:.2f}",
         }
 
-    async def begin(self, body: dict[str, Any], headers: Mapping[str, str]) -> None:
+    async def begin(self, body: Mapping[str, Any], client_headers: Mapping[str, str]) -> None:
         """Send the request on, and wait for the first event of a stream or for the whole of another answer.
+
+        Args:
+            body: what the model is to get; its name is put in here.
+            client_headers: the client's request headers.
 
         Raises:
             GatewayError: nothing that the client could use came back; the row is written.
@@ -102,14 +101,14 @@ class Exchange:
         self._row.overhead_ms = self._since_arrival()
         self._recorder.begin()
         try:
-            sending = self._arm.model.upstream.send(body, stream=self._request.stream, headers=headers)
-            self._reply = await self._in_time(sending)
-            if self._request.stream:
-                self._events = whole_events(self._reply.chunks)
-                self._first = await self._next()
-                self._see_first_token()
-            else:
-                await self._read_whole(self._reply)
+            answer = await self._attempts.first_answer(
+                (self._arm.model, *self._arm.fallbacks),
+                lambda model: self._ask(model, body, {"x-request-id": self._row.request_id}),
+                client_headers,
+            )
+            self._answered_by(answer)
+            if not self._request.stream:
+                await self._finish_whole(answer)
         except GatewayError as error:
             await self._fail(error)
             raise
@@ -122,12 +121,14 @@ class Exchange:
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events, whole events in each chunk."""
+        answer = self._answer
+        assert answer is not None, "an answer is streamed once it has begun"
         try:
-            chunk = self._first
+            chunk = answer.first
             while chunk:
                 yield chunk
                 self._see_first_token()
-                chunk = await self._next()
+                chunk = await answer.next()
             yield await self._finish()
         except GatewayError as error:
             await self._fail(error)
@@ -140,57 +141,49 @@ class Exchange:
             await self._fail(_INTERNAL)
             yield event(_INTERNAL.body())
 
-    async def _next(self) -> bytes:
-        """The next events that are for the client; b"" when there are no more."""
-        assert self._events is not None
-        self._relay.raise_failure()
-        while not self._relay.done:
-            events = await self._in_time(anext(self._events, None))
-            if events is None:
-                if self._seen.finish_reason is None:
-                    raise UpstreamUnavailable(
-                        "The upstream broke off in the middle of its answer.", code="stream_interrupted"
-                    )
-                self._relay.done = True
-            elif forward := self._relay.take(events):
-                return forward
-        return b""
-
-    async def _in_time(self, step: Awaitable[T]) -> T:
-        """`step`, unless it takes longer than the limit for the first token or for the time between two."""
-        limits = self._limits
-        first = self._row.ttft_ms is None
+    async def _ask(self, model: Model, body: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+        """One attempt."""
+        self._row.attempts += 1
+        answer = Answer(model, self._limits, wants_usage=self._request.wants_usage)
         try:
-            async with asyncio.timeout(limits.first_token_s if first else limits.between_tokens_s):
-                return await step
-        except TimeoutError:
-            what = "began no answer" if first else "stopped in the middle of its answer"
-            raise UpstreamTimeout(f"The upstream {what} in time.") from None
+            await answer.begin(body, stream=self._request.stream, headers=headers)
+        except BaseException:
+            await answer.close()
+            raise
+        return answer
 
-    async def _read_whole(self, reply: Reply) -> None:
-        body = await self._in_time(_joined(reply.chunks))
-        completion = _completion(body)
-        self._seen.see_completion(completion)
+    def _answered_by(self, answer: Answer) -> None:
+        self._answer = answer
+        row, model = self._row, answer.model
+        if model is not self._arm.model:
+            row.fallback_for, row.model = self._arm.model.name, model.name
+            row.upstream, row.context_window = model.upstream_name, model.window
+        self._see_first_token()
+
+    async def _finish_whole(self, answer: Answer) -> None:
+        """Record the turn; then the body, with what OpenAI's clients expect and the upstream left out."""
         await self._end("ok", 200)
+        raw, completion = answer.whole
         changed = fill_completion(completion)
-        if self._seen.usage is None:
+        if answer.seen.usage is None:
             completion["usage"] = _usage(self._row)
             changed = True
-        self.body = orjson.dumps(completion) if changed else body
+        self.body = orjson.dumps(completion) if changed else raw
 
     async def _finish(self) -> bytes:
         """Record the turn; then the events that the client still lacks."""
         had_usage = self._seen.usage is not None
         await self._end("ok", 200)
         if self._request.wants_usage and not had_usage:
-            return event(_usage_chunk(self._row, self._arm.model.name)) + DONE
+            return event(_usage_chunk(self._row, self._model.name)) + DONE
         return DONE
 
     async def _fail(self, error: GatewayError) -> None:
         if isinstance(error, UpstreamError):
             self._recorder.count_failure(self._row.model, error)
-            if self._first:
+            if self._answer is not None:
                 self._recorder.count_abort("upstream")
+                self._attempts.ended_badly(self._answer.model, error)
         self._row.error_code = error.code or error.type
         await self._end("error", http_status(error))
 
@@ -205,39 +198,30 @@ class Exchange:
         if self._ended:
             return
         self._ended = True
-        if self._reply is not None:
-            await self._reply.aclose()
+        if self._answer is not None:
+            await self._answer.close()
         row = self._row
         row.status, row.http_status, row.finish_reason = status, http, self._seen.finish_reason
         row.duration_ms = self._since_arrival()
-        await account(row, self._arm.model, self._seen, self._counts, self._identity.parent)
+        await account(row, self._model, self._seen, self._counts, self._identity.parent)
         if status == "ok" or (status == "aborted" and self._seen.text):
             row.answered_hash = chain([self._seen.message()], self._identity.history_hash)[0]
         await self._recorder.record(row, self._assignment)
 
+    @property
+    def _seen(self) -> Observation:
+        return self._answer.seen if self._answer else Observation()
+
+    @property
+    def _model(self) -> Model:
+        return self._answer.model if self._answer else self._arm.model
+
     def _see_first_token(self) -> None:
-        if self._row.ttft_ms is None and (self._seen.text or self._seen.tool_calls):
+        if self._request.stream and self._row.ttft_ms is None and self._answer is not None and self._answer.begun:
             self._row.ttft_ms = self._since_arrival()
 
     def _since_arrival(self) -> float:
         return (time.perf_counter() - self._arrived_at) * 1e3
-
-
-async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
-    return b"".join([chunk async for chunk in chunks])
-
-
-def _completion(body: bytes) -> dict[str, Any]:
-    """An unstreamed answer, parsed. Raises UpstreamError when it is none."""
-    try:
-        completion = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        completion = None
-    if isinstance(completion, dict) and isinstance(completion.get("error"), dict):
-        raise UpstreamStatus(502, completion)
-    if not isinstance(completion, dict) or not isinstance(completion.get("choices"), list):
-        raise UpstreamUnavailable("The upstream's answer is no chat completion.", code="bad_upstream_answer")
-    return completion
 
 
 def _usage_chunk(row: Turn, model: str) -> dict[str, Any]:

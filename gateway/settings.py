@@ -76,6 +76,23 @@ class TimeoutSettings(_Section):
     between_tokens_s: float = Field(default=60.0, gt=0, description="Seconds between two events of a stream.")
 
 
+class RetrySettings(_Section):
+    """Trying again before the first byte; never for a client that says it retries by itself."""
+
+    attempts: int = Field(default=3, ge=1, le=10, description="How often a model is asked, the first time included.")
+    first_wait_s: float = Field(default=0.25, gt=0, description="Longest wait before the second attempt, in seconds.")
+    max_wait_s: float = Field(
+        default=4.0, gt=0, description="Longest wait before any; a longer `retry-after` goes to the client."
+    )
+
+
+class BreakerSettings(_Section):
+    """Resting a model that keeps failing."""
+
+    failures: int = Field(default=5, ge=1, description="Failures in a row after which a model rests.")
+    rest_s: float = Field(default=30.0, gt=0, description="Seconds of rest before one request probes it.")
+
+
 class PriceSettings(_Section):
     """A model's price in USD per million tokens."""
 
@@ -165,6 +182,10 @@ class ArmSettings(_Section):
         default=None,
         description="An instruction that the arm sets; absent: the client's system message is the instruction.",
     )
+    fallbacks: list[str] = Field(
+        default_factory=list,
+        description="Models that answer when the arm's own does not, in order; out of the statistics.",
+    )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The strategy's own parameters.")
 
     @model_validator(mode="after")
@@ -205,6 +226,8 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     identity: IdentitySettings = IdentitySettings()
     timeouts: TimeoutSettings = TimeoutSettings()
+    retries: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
     upstreams: dict[Name, UpstreamSettings] = Field(min_length=1, description="Model servers by name.")
     models: dict[Name, ModelSettings] = Field(min_length=1, description="Models by the name that clients use.")
     experiments: dict[Name, ExperimentSettings] = Field(default_factory=dict, description="Experiments by name.")
@@ -226,18 +249,19 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Settings:
-        for name, model in self.models.items():
-            upstream = self.upstreams.get(model.upstream)
+        for name, one in self.models.items():
+            upstream = self.upstreams.get(one.upstream)
             if upstream is None:
-                raise ValueError(_unknown(f"models.{name}.upstream", model.upstream, self.upstreams))
-            if upstream.kind == "local" and model.folder is None:
+                raise ValueError(_unknown(f"models.{name}.upstream", one.upstream, self.upstreams))
+            if upstream.kind == "local" and one.folder is None:
                 raise ValueError(f"models.{name}.folder: a model of a local upstream needs its folder")
         for name, experiment in self.experiments.items():
             if name in self.models:
                 raise ValueError(f"experiments.{name}: a model has that name already; rename one of them")
             for arm_name, arm in experiment.arms.items():
-                if arm.model not in self.models:
-                    raise ValueError(_unknown(f"experiments.{name}.arms.{arm_name}.model", arm.model, self.models))
+                for key, model in [("model", arm.model), *(("fallbacks", fallback) for fallback in arm.fallbacks)]:
+                    if model not in self.models:
+                        raise ValueError(_unknown(f"experiments.{name}.arms.{arm_name}.{key}", model, self.models))
         arms = [f"{name}:{arm}" for name, experiment in self.experiments.items() for arm in experiment.arms]
         if mistake := mistakes(self.keys, [*self.experiments, *arms, *self.models]):
             raise ValueError(mistake)

@@ -14,6 +14,7 @@ class Turn:
     ISO 8601 time in UTC. `context_used` is prompt plus completion tokens; `context_headroom_turns` how many more
     turns like the last one fit the window. `key_name` is the name of the key that asked, null without keys;
     `auxiliary` the rule by which a request that is no turn (a title, tags, …) was recognised: its `turn` is 0.
+    `attempts` is how often a model was asked, `fallback_for` the arm's own model when another answered in its stead.
     """
 
     request_id: str
@@ -55,6 +56,8 @@ class Turn:
     adherence_source: str | None = None
     key_name: str | None = None
     auxiliary: str | None = None
+    attempts: int = 0
+    fallback_for: str | None = None
     history_hash: str | None = None
     answered_hash: str | None = None
 

@@ -50,6 +50,8 @@ turns = Table(
     Column("adherence_source", String),
     Column("key_name", String),
     Column("auxiliary", String),
+    Column("attempts", Integer, nullable=False),
+    Column("fallback_for", String),
     Column("history_hash", String),
     Column("answered_hash", String),
     Index("turns_by_conversation", "conversation_id", "started_at"),

@@ -20,6 +20,8 @@ CONFIG = """
 [ledger]
 path = "{ledger}"
 
+[retries]
+attempts = 1
 [timeouts]
 first_token_s = 20
 between_tokens_s = 20

@@ -48,14 +48,16 @@ class FakeUpstream:
 
     `echo` answers with the last message's text, word by word, and gives usage; `echo-without-usage`,
     `echo-without-done`; `cut` breaks off in mid-stream; `error-in-stream`; `garbage` sends what is no JSON;
-    `slow` sends a word and then waits; `silent` never sends a byte; `status-N` refuses with HTTP status N;
-    `overflow` refuses as vLLM does; `html` answers with a web page.
+    `flaky-N` refuses N times and then behaves as `echo`; `slow` sends a word and then waits until `go_on`;
+    `silent` never sends a byte; `status-N` refuses with HTTP status N; `overflow` refuses as vLLM does;
+    `html` answers with a web page.
     """
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.cancelled = threading.Event()
+        self.go_on = threading.Event()
         self.app = Starlette(routes=[Route("/v1/chat/completions", self._complete, methods=["POST"])])
 
     async def _complete(self, request: Request) -> Response:
@@ -67,6 +69,8 @@ class FakeUpstream:
             status = int(model.removeprefix("status-"))
             error = {"message": f"Refused with {status}.", "type": "refusal", "param": None, "code": "refused"}
             return JSONResponse({"error": error}, status, {"retry-after": "7"})
+        if model.startswith("flaky-") and sum(sent["model"] == model for sent in self.bodies) <= int(model[6:]):
+            return JSONResponse({"error": {"message": "Not yet."}}, 503)
         if model == "overflow":
             text = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
             return JSONResponse({"object": "error", "message": text, "type": "BadRequestError", "code": 400}, 400)
@@ -86,7 +90,7 @@ class FakeUpstream:
         for index, word in enumerate(words):
             yield _event(_chunk(body, {"role": "assistant", "content": word if index == 0 else f" {word}"}))
             await asyncio.sleep(0)
-            if model == "slow":
+            if model == "slow" and index == 0:
                 await self._wait()
             if model == "cut" and index == 1:
                 return
@@ -104,7 +108,8 @@ class FakeUpstream:
 
     async def _wait(self) -> None:
         try:
-            await asyncio.sleep(60)
+            while not self.go_on.is_set():  # noqa: ASYNC110 - set from the test's thread
+                await asyncio.sleep(0.02)
         except asyncio.CancelledError:
             self.cancelled.set()
             raise

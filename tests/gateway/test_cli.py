@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -91,28 +93,56 @@ def test_a_missing_extra_is_said_with_its_remedy(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@contextmanager
+def served(tmp_path: Path, upstream: str, name: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`gattway serve` before an upstream, as (base URL, process)."""
+    config = GOOD.replace("http://127.0.0.1:1", upstream).replace("[models.m]", f"[models.m]\nname = '{name}'")
+    (tmp_path / "gattway.toml").write_text(config)
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "serve", "--port", "0"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        url = process.stderr.readline().split("serves on ")[1].split("/v1")[0]
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(retries=9)) as client:
+                client.get(f"{url}/health/ready")
+            yield url, process
+        finally:
+            process.kill()
+
+
 def test_serve_answers_writes_its_ledger_and_stops_cleanly(tmp_path: Path) -> None:
-    with serving(FakeUpstream().app) as upstream:
-        config = GOOD.replace("http://127.0.0.1:1", upstream).replace("[models.m]", "[models.m]\nname = 'echo'")
-        (tmp_path / "gattway.toml").write_text(config)
-        with subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--port", "0"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stderr is not None
-            line = process.stderr.readline()
-            url = line.split("serves on ")[1].split("/v1")[0]
-            transport = httpx.HTTPTransport(retries=5)
-            with httpx.Client(transport=transport, timeout=20) as client:
-                body = {"model": "e", "messages": [{"role": "user", "content": "x"}]}
-                assert client.post(f"{url}/v1/chat/completions", json=body).status_code == 200
-                assert client.get(f"{url}/health/ready").json() == {"status": "ok"}
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+    with serving(FakeUpstream().app) as upstream, served(tmp_path, upstream, "echo") as (url, process):
+        body = {"model": "e", "messages": [{"role": "user", "content": "x"}]}
+        assert httpx.post(f"{url}/v1/chat/completions", json=body).status_code == 200
+        assert httpx.get(f"{url}/health/ready").json() == {"status": "ok"}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
     assert (tmp_path / "gattway.db").exists()
+
+
+def test_asked_to_stop_it_finishes_running_streams_and_turns_new_requests_away(tmp_path: Path) -> None:
+    body = {"model": "e", "messages": [{"role": "user", "content": "one two"}], "stream": True}
+    fake = FakeUpstream()
+    with serving(fake.app) as upstream, served(tmp_path, upstream, "slow") as (url, process):
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=20) as running:
+            reads = running.iter_text()
+            text = next(reads)
+            process.send_signal(signal.SIGTERM)
+            while (ready := httpx.get(f"{url}/health/ready")).status_code == 200:
+                pass
+            assert ready.json()["reason"] == "the gateway is shutting down"
+            refused = httpx.post(f"{url}/v1/chat/completions", json=body)
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"] == "5"
+            fake.go_on.set()
+            text += "".join(reads)
+        assert text.endswith("data: [DONE]\n\n")
+        assert process.wait(20) == 0
 
 
 def test_starting_without_embedded_models_loads_no_heavy_library(tmp_path: Path) -> None:

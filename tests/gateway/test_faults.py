@@ -20,6 +20,8 @@ from tests.gateway.servers import serving
 CONFIG = """
 [ledger]
 path = "{ledger}"
+[retries]
+attempts = 1
 [timeouts]
 first_token_s = 1.0
 between_tokens_s = 1.0
