@@ -32,7 +32,7 @@ from gateway.limits import DAY_S, Limiter
 from gateway.metrics import Metrics
 from gateway.recorder import Recorder
 from gateway.request_id import RequestId
-from gateway.routes import completions, conversations, models, operations
+from gateway.routes import completions, conversations, models, operations, responses
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ def create_app(settings: Settings, catalogue: Catalogue) -> FastAPI:
     app = FastAPI(title="gattway", version=__version__, lifespan=lifespan)
     app.state.draining = draining
     app.include_router(completions.router(chat, settings.server.max_body_bytes))
+    app.include_router(responses.router(chat, settings.server.max_body_bytes))
     app.include_router(models.router(catalogue, int(time.time())))
     app.include_router(conversations.router(store))
     app.include_router(operations.router(metrics, writer, draining))

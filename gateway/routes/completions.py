@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from gateway.chat import Chat
 from gateway.routes.client import arrival_of, read_body, unless_client_leaves
+from gateway.routes.stream import event_stream
 from gateway.wire.request import parse
-
-KEEP_ALIVE_S = 15
 
 
 def router(chat: Chat, max_body_bytes: int) -> APIRouter:
@@ -24,12 +22,6 @@ def router(chat: Chat, max_body_bytes: int) -> APIRouter:
         exchange = await unless_client_leaves(request, chat.complete(asked, arrival))
         if not asked.stream:
             return Response(exchange.body, media_type="application/json", headers=exchange.headers)
-        return EventSourceResponse(
-            exchange.stream(),
-            headers=exchange.headers,
-            ping=KEEP_ALIVE_S,
-            ping_message_factory=lambda: ServerSentEvent(comment="keep-alive", sep="\n"),
-            sep="\n",
-        )
+        return event_stream(exchange.stream(), exchange.headers)
 
     return routes
