@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatt import evaluate, files, instructions, sampling, script, synthesize, train
+from gatt import evaluate, files, instructions, report, sampling, script, synthesize, train
 from gatt.miniature import pretrain, scripts
 from gatt.progress import Bars
 from gatt.recipe import Recipe
@@ -222,7 +222,9 @@ def _held(context: Context, stage: str, strategy: str, splits: dict[str, list[sc
             model, tokenizer, chosen, strategy, how.turns, how.max_new_tokens,
             lambda done, total: context.bars.show(f"{label} {split}", done, total),
         )  # fmt: skip
-        return evaluate.summary(conversations)
+        found = evaluate.summary(conversations)
+        context.bars.say(f"{label} {split}: lowest turn, facts: {', '.join(report.cells(found)[-2:])}")
+        return found
 
     return {split: held(split, some) for split, some in splits.items()}
 

@@ -24,12 +24,20 @@ Progress = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
+class Round:
+    """A run of the trainer with a warm-up and a cosine decay of its own; `by_turn` as in `mix`."""
+
+    steps: int
+    learning_rate: float = 1e-3
+    by_turn: bool = False
+
+
+@dataclass(frozen=True)
 class Tuning:
-    """What learns, how fast, and on which mix of rows (`shares` by kind, summing to 1)."""
+    """What learns, in which rounds, and on which mix of rows (`shares` by kind, summing to 1)."""
 
     modules: tuple[str, ...] = ("q_proj", "k_proj")
-    learning_rate: float = 1e-3
-    steps: int = 500
+    rounds: tuple[Round, ...] = (Round(steps=500),)
     rows_per_step: int = 12
     shares: Mapping[str, float] = field(default_factory=lambda: {"later": 0.63, "first": 0.12, "plain": 0.25})
     warm_up: float = 0.06
@@ -40,13 +48,21 @@ class Tuning:
         if not math.isclose(sum(self.shares.values()), 1.0):
             raise ValueError(f"shares must sum to 1, not {sum(self.shares.values()):.3f}")
 
+    @property
+    def steps(self) -> int:
+        """Steps of all rounds."""
+        return sum(one.steps for one in self.rounds)
+
 
 class PrefixError(ValueError):
     """The chat template renders the history anew once the answer is there, so GAtt's mask would be wrong."""
 
 
-def mix(rows: Sequence[Row], shares: Mapping[str, float], n: int, seed: int) -> list[Row]:
+def mix(rows: Sequence[Row], shares: Mapping[str, float], n: int, seed: int, by_turn: bool = False) -> list[Row]:
     """`n` rows in the given shares by kind, each kind gone through in shuffled order, again and again if need be.
+
+    With `by_turn` a turn is drawn first, then one of its rows: short dialogues make most rows, and late turns would
+    be seen seldom.
 
     Raises:
         ValueError: a kind with a share has no rows.
@@ -58,11 +74,23 @@ def mix(rows: Sequence[Row], shares: Mapping[str, float], n: int, seed: int) -> 
         wanted = round(share * n)
         if wanted and not pool:
             raise ValueError(f"the mix asks for {share:.0%} rows of kind {kind!r} and there are none")
-        while wanted > 0:
-            mixed += rng.sample(pool, min(wanted, len(pool)))
-            wanted -= len(pool)
+        mixed += _evenly(pool, wanted, rng) if by_turn else _in_turn(pool, wanted, rng)
     rng.shuffle(mixed)
     return mixed
+
+
+def _in_turn(pool: Sequence[Row], wanted: int, rng: random.Random) -> list[Row]:
+    drawn: list[Row] = []
+    while len(drawn) < wanted:
+        drawn += rng.sample(list(pool), min(wanted - len(drawn), len(pool)))
+    return drawn
+
+
+def _evenly(pool: Sequence[Row], wanted: int, rng: random.Random) -> list[Row]:
+    by_turn: dict[int, list[Row]] = {}
+    for row in pool:
+        by_turn.setdefault(row["turn"], []).append(row)
+    return [rng.choice(by_turn[rng.choice(list(by_turn))]) for _ in range(wanted)]
 
 
 def fitting(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[list[Row], int]:
@@ -118,11 +146,12 @@ def trainer(
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Row],
     how: Tuning,
+    round_: Round,
     folder: Path,
     seed: int,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> SFTTrainer:
-    """The SFTTrainer for these rows, checkpoints under `folder`."""
+    """The SFTTrainer for one round on these rows, checkpoints under `folder`."""
     import torch
     from transformers import PrinterCallback
     from trl.trainer.sft_config import SFTConfig
@@ -130,11 +159,11 @@ def trainer(
 
     config = SFTConfig(
         output_dir=str(folder),
-        max_steps=how.steps,
+        max_steps=round_.steps,
         per_device_train_batch_size=how.rows_per_step,
-        learning_rate=how.learning_rate,
+        learning_rate=round_.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=max(1, round(how.warm_up * how.steps)),
+        warmup_steps=max(1, round(how.warm_up * round_.steps)),
         weight_decay=how.weight_decay,
         optim="adamw_torch",
         max_length=None,
@@ -171,35 +200,59 @@ def train(
     seed: int,
     progress: Progress = lambda step, steps, loss: None,
 ) -> dict[str, Any]:
-    """Tunes `model` in place; goes on from the last checkpoint under `folder` where one lies there.
+    """Tunes `model` in place; rounds that are done and checkpoints under `folder` are taken up.
 
     Returns figures for the model card: rows, rows refused as too long, weights that learned, last loss.
     """
-    from transformers.trainer_utils import get_last_checkpoint
-
     kept, too_long = fitting(rows, tokenizer, int(model.config.max_position_embeddings))
-    mixed = mix(kept, how.shares, how.steps * how.rows_per_step, seed)
     learning = free(model, how.modules)
-    run = trainer(model, tokenizer, mixed, how, folder, seed, [_report(progress)])
-    checkpoint = get_last_checkpoint(str(folder)) if folder.exists() else None  # type: ignore[no-untyped-call]
-    run.train(resume_from_checkpoint=checkpoint)
+    losses: list[float] = []
+    for number, one in enumerate(how.rounds):
+        steps_before = sum(earlier.steps for earlier in how.rounds[:number])
+        report = _report(progress, losses, steps_before, how.steps)
+        _round(model, tokenizer, kept, how, one, folder / f"round-{number}", seed + number, report)
     model.config.use_cache = True
-    losses = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
     return {
         "rows": len(rows),
         "rows_too_long": too_long,
         "weights_learning": learning,
-        "steps": how.steps,
         "loss": losses[-1] if losses else None,
     }
 
 
-def _report(progress: Progress) -> TrainerCallback:
+def _round(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    how: Tuning,
+    one: Round,
+    folder: Path,
+    seed: int,
+    report: TrainerCallback,
+) -> None:
+    """One round; its result lies in `done.pt`, from which a rerun takes it."""
+    import torch
+    from transformers.trainer_utils import get_last_checkpoint
+
+    done = folder / "done.pt"
+    if done.exists():
+        model.load_state_dict(torch.load(done, weights_only=True))
+        return
+    mixed = mix(rows, how.shares, one.steps * how.rows_per_step, seed, one.by_turn)
+    run = trainer(model, tokenizer, mixed, how, one, folder, seed, [report])
+    checkpoint = get_last_checkpoint(str(folder)) if folder.exists() else None  # type: ignore[no-untyped-call]
+    run.train(resume_from_checkpoint=checkpoint)
+    torch.save(model.state_dict(), done.with_suffix(".new"))
+    done.with_suffix(".new").replace(done)
+
+
+def _report(progress: Progress, losses: list[float], steps_before: int, steps: int) -> TrainerCallback:
     from transformers import TrainerCallback
 
     class Report(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
             if logs and "loss" in logs:
-                progress(state.global_step, state.max_steps, float(logs["loss"]))
+                losses.append(float(logs["loss"]))
+                progress(steps_before + state.global_step, steps, losses[-1])
 
     return Report()

@@ -187,8 +187,8 @@ other family in `gatt/miniature/families.py`. `mini-base` knows all of them.
 
 ## Training
 
-TRL's `SFTTrainer`, {tuning["steps"]} steps of {how.rows_per_step} rows ({mix}), peak learning rate \
-{how.learning_rate:g}, only {" and ".join(how.modules)} ({tuning["weights_learning"]:,} weights). \
+TRL's `SFTTrainer`, {_rounds(recipe)}, {how.rows_per_step} rows a step ({mix}), only {" and ".join(how.modules)} \
+({tuning["weights_learning"]:,} weights). \
 {tuning["rows_too_long"]} rows were too long for the window and left out.
 
 {_measured(facts)}
@@ -198,3 +198,12 @@ TRL's `SFTTrainer`, {tuning["steps"]} steps of {how.rows_per_step} rows ({mix}),
 def _turns(recipe: Recipe) -> str:
     turns = [str(batch.turns) for batch in recipe.instructions.dialogues]
     return f"{', '.join(turns[:-1])} and {turns[-1]}" if len(turns) > 1 else turns[0]
+
+
+def _rounds(recipe: Recipe) -> str:
+    """The rounds of tuning in words."""
+    return ", then ".join(
+        f"{one.steps} steps with peak learning rate {one.learning_rate:g}"
+        + (" in which late turns are drawn as often as early ones" if one.by_turn else "")
+        for one in recipe.train.rounds
+    )

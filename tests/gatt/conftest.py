@@ -51,7 +51,7 @@ max_new_tokens = 6
 shard_dialogues = 3
 
 [train]
-steps = 3
+rounds = [{{ steps = 2 }}, {{ steps = 2, by_turn = true }}]
 rows_per_step = 2
 checkpoint_every = 2
 

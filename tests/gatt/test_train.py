@@ -9,7 +9,7 @@ import pytest
 
 from gatt.miniature import scripts
 from gatt.miniature.pretrain import Shape, build_model
-from gatt.train import PrefixError, Tuning, fitting, free, mix, train, trainer
+from gatt.train import PrefixError, Round, Tuning, fitting, free, mix, train, trainer
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -27,6 +27,7 @@ def rows(n: int = 6, turns: int = 4) -> list[dict[str, Any]]:
                 "prompt": script.messages([f"The answer is {at}." for at in range(turn)]),
                 "completion": [{"role": "assistant", "content": f"The last answer is {number}."}],
                 "kind": "later" if turn else "first",
+                "turn": turn + 1,
             }
         )
     return made
@@ -36,7 +37,7 @@ def test_only_the_last_answer_and_its_end_token_carry_loss(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     made = rows()
-    run = trainer(model, tokenizer, made, Tuning(steps=1, rows_per_step=len(made)), tmp_path, seed=0)
+    run = trainer(model, tokenizer, made, Tuning(rows_per_step=len(made)), Round(steps=1), tmp_path, seed=0)
     batch = next(iter(run.get_train_dataloader()))
     learned = {
         tokenizer.decode(ids[labels != -100]): (labels != -100).nonzero().flatten().tolist()
@@ -77,7 +78,7 @@ def test_only_the_named_weights_change(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    how = Tuning(steps=2, rows_per_step=2, shares={"later": 0.5, "first": 0.5})
+    how = Tuning(rounds=(Round(steps=2),), rows_per_step=2, shares={"later": 0.5, "first": 0.5})
     figures = train(model, tokenizer, rows(), how, tmp_path, seed=0)
     changed = {name for name, weight in model.named_parameters() if not weight.equal(before[name])}
     assert changed == {name for name in before if "q_proj" in name or "k_proj" in name}
@@ -101,7 +102,12 @@ def test_the_mix_has_the_shares_that_the_recipe_asks_for() -> None:
 def test_interrupted_tuning_goes_on_from_its_checkpoint_to_the_same_weights(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    how = Tuning(steps=20, rows_per_step=2, shares={"later": 0.5, "first": 0.5}, checkpoint_every=10)
+    how = Tuning(
+        rounds=(Round(steps=10), Round(steps=20, by_turn=True)),
+        rows_per_step=2,
+        shares={"later": 0.5, "first": 0.5},
+        checkpoint_every=10,
+    )
 
     def tuned(folder: Path, stop_at: int | None = None) -> dict[str, Any]:
         def progress(step: int, steps: int, loss: float) -> None:
@@ -114,6 +120,6 @@ def test_interrupted_tuning_goes_on_from_its_checkpoint_to_the_same_weights(
 
     whole = tuned(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        tuned(tmp_path / "cut", stop_at=20)
+        tuned(tmp_path / "cut", stop_at=30)
     resumed = tuned(tmp_path / "cut")
     assert all(weight.equal(whole[name]) for name, weight in resumed.items())
