@@ -2,7 +2,9 @@
 # The gateway alone:              docker build -t gattway .
 # With the embedded models:       docker build -t gattway --build-arg EXTRAS=local .
 # Its books live in the volume /data; everything else may be read-only:
-#   docker run --read-only --tmpfs /tmp -v gattway:/data -p 8000:8000 gattway
+#   docker run --read-only --tmpfs /tmp -v gattway:/data -v ./gattway.toml:/data/gattway.toml:ro -p 8000:8000 gattway
+# It starts only with keys in its config (docs/keys.md); for this machine alone, without keys:
+#   docker run -e GATTWAY_SERVER__OPEN=true -v gattway:/data -p 127.0.0.1:8000:8000 gattway
 
 FROM python:3.11-slim AS build
 # Extras as pip takes them: local,postgres

@@ -10,6 +10,7 @@ import click
 
 from gateway import __version__
 from gateway.errors import ConfigError, GatewayError
+from gateway.key_commands import keys
 
 CONFIG = click.option(
     "--config",
@@ -43,13 +44,15 @@ def main() -> None:
 @CONFIG
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
-def serve(config: Path | None, host: str | None, port: int | None) -> None:
+@click.option("--open", "is_open", is_flag=True, default=None, help="Serve without keys where other machines reach it.")
+def serve(config: Path | None, host: str | None, port: int | None, is_open: bool | None) -> None:
     """Serve the OpenAI-compatible API."""
     from gateway.serving import serve as run
     from gateway.settings import config_path, load
 
     settings = load(config_path(config))
-    changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    given = {"host": host, "port": port, "open": is_open}
+    changes = {key: value for key, value in given.items() if value is not None}
     server = settings.server.model_copy(update=changes)
     run(settings.model_copy(update={"server": server}))
 
@@ -63,6 +66,9 @@ def check(config: Path | None, as_json: bool) -> None:
     from gateway.settings import config_path
 
     run(config_path(config), as_json=as_json)
+
+
+main.add_command(keys)
 
 
 if __name__ == "__main__":

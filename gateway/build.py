@@ -10,6 +10,7 @@ from gateway.accounting.prices import price_of, table_row
 from gateway.accounting.tokens import TiktokenCounter
 from gateway.catalogue import Arm, Catalogue, Experiment, Model
 from gateway.errors import ConfigError
+from gateway.keys import Keyring
 from gateway.settings import (
     ArmSettings,
     ExperimentSettings,
@@ -39,7 +40,23 @@ def build(settings: Settings) -> Catalogue:
     models = {name: _model(name, model, settings, shared) for name, model in settings.models.items()}
     direct = {name: Arm("", strategies.make("pass-through"), model) for name, model in models.items()}
     experiments = {name: _experiment(name, one, models) for name, one in settings.experiments.items()}
-    return Catalogue(direct, experiments)
+    catalogue = Catalogue(direct, experiments)
+    _check_budgets(settings, catalogue)
+    return catalogue
+
+
+def _check_budgets(settings: Settings, catalogue: Catalogue) -> None:
+    """A limit in US dollars holds only where every answer has a price."""
+    for key in Keyring(settings.keys).with_budget():
+        for name in catalogue.names(key):
+            target = catalogue.resolve(name, key)
+            arms = [target.arm] if target.arm else list(target.experiment.arms.values() if target.experiment else ())
+            for arm in arms:
+                if arm.model.price is None:
+                    raise ConfigError(
+                        f"keys.{key.name}.usd_per_day: the price of the model {arm.model.name!r} is unknown; add "
+                        f"models.{arm.model.name}.price, or list the key's models without it"
+                    )
 
 
 def _shared_upstream(settings: OpenAIUpstreamSettings | LiteLLMUpstreamSettings) -> Upstream:

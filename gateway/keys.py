@@ -70,6 +70,10 @@ class Keyring:
             raise InvalidKey("Incorrect API key provided. Ask whoever runs this gateway for one.")
         return key
 
+    def with_budget(self) -> list[Key]:
+        """The keys that have a limit in US dollars."""
+        return [key for key in self._by_hash.values() if key.usd_per_day is not None]
+
     def named(self, name: str | None) -> Key:
         """The key of that name; anyone's when it is unknown."""
         return self._by_name.get(name, ANYONE)

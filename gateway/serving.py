@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import signal
 import socket
 from types import FrameType
@@ -25,8 +26,9 @@ def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        ConfigError: the port is taken, or something in the settings cannot be had.
+        ConfigError: the port is taken, everybody could come in, or something in the settings cannot be had.
     """
+    _refuse_to_stand_open(settings)
     listening = _bind(settings.server.host, settings.server.port)
     try:
         app = create_app(settings, build(settings))
@@ -66,6 +68,25 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to close; uvicorn asks ten times a second."""
         return await super().on_tick(counter) or self._draining.over(self._grace_s)
+
+
+def _refuse_to_stand_open(settings: Settings) -> None:
+    """Without keys only this machine is served, unless somebody says in so many words that it is meant otherwise."""
+    host = settings.server.host
+    if settings.keys or settings.server.open or _is_loopback(host):
+        return
+    raise ConfigError(
+        f"on {host} everybody who reaches this machine could use the gateway and your upstreams' keys. Make a key "
+        "with 'gattway keys new NAME' and add what it prints to the config; or, where that is meant, say so with "
+        "--open or server.open = true"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _bind(host: str, port: int) -> socket.socket:
