@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from gateway import __version__
 from gateway.access import Access, allow_origins
 from gateway.attempts import Attempts
+from gateway.auxiliary import Auxiliary
 from gateway.breaker import Breaker
 from gateway.catalogue import Catalogue
 from gateway.chat import Chat
@@ -61,6 +62,7 @@ def create_app(settings: Settings, catalogue: Catalogue) -> FastAPI:
         Assigner(store),
         recorder,
         Gate(limiter, settings.bounds),
+        Auxiliary(settings.auxiliary),
         draining,
         attempts,
         settings.timeouts,

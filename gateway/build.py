@@ -51,11 +51,11 @@ def _check_budgets(settings: Settings, catalogue: Catalogue) -> None:
         for name in catalogue.names(key):
             target = catalogue.resolve(name, key)
             arms = [target.arm] if target.arm else list(target.experiment.arms.values() if target.experiment else ())
-            for arm in arms:
-                if arm.model.price is None:
+            for model in (model for arm in arms for model in (arm.model, *arm.fallbacks)):
+                if model.price is None:
                     raise ConfigError(
-                        f"keys.{key.name}.usd_per_day: the price of the model {arm.model.name!r} is unknown; add "
-                        f"models.{arm.model.name}.price, or list the key's models without it"
+                        f"keys.{key.name}.usd_per_day: the price of the model {model.name!r} is unknown; add "
+                        f"models.{model.name}.price, or list the key's models without it"
                     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from gateway.accounting.placement import count_placement
 from gateway.attempts import Attempts
+from gateway.auxiliary import Auxiliary
 from gateway.catalogue import Arm, Catalogue, Target
 from gateway.draining import Draining
 from gateway.errors import BadRequest, LedgerError, ShuttingDown
@@ -46,6 +47,7 @@ class Chat:
         assigner: Assigner,
         recorder: Recorder,
         gate: Gate,
+        auxiliary: Auxiliary,
         draining: Draining,
         attempts: Attempts,
         limits: TimeoutSettings,
@@ -55,6 +57,7 @@ class Chat:
         self._assigner = assigner
         self._recorder = recorder
         self._gate = gate
+        self._auxiliary = auxiliary
         self._draining = draining
         self._attempts = attempts
         self._limits = limits
@@ -72,13 +75,17 @@ class Chat:
         target = self._catalogue.resolve(request.model, arrival.key)
         await self._gate.admit(request, arrival.key, arrival.request_id)
         identity = await self._identifier.identify(arrival.headers, request.body, request.messages, arrival.key.name)
+        auxiliary = self._auxiliary.rule(request.body, request.messages)
+        if auxiliary is not None:
+            target = Target(None, await self._bystander(target, identity, arrival.key))
+            identity = replace(identity, turn=0)
         arm, assignment = await self._arm(target, identity, arrival.key)
         placed = _placed(arm, request.messages)
         exchange = Exchange(
             request=request,
             arm=arm,
             identity=identity,
-            row=_begun(arrival, target, arm, identity),
+            row=_begun(arrival, target, arm, identity, auxiliary),
             assignment=assignment,
             counts=asyncio.ensure_future(
                 asyncio.to_thread(count_placement, arm.model.counter, request.messages, placed, arm.instruction)
@@ -107,6 +114,18 @@ class Chat:
         )
         return experiment.arms[name], assignment
 
+    async def _bystander(self, target: Target, identity: Identity, key: Key) -> Arm:
+        """The arm's model without its strategy, for what is no turn of the conversation; nothing is dealt."""
+        arm, experiment = target.arm, target.experiment
+        if arm is None:
+            assert experiment is not None
+            weights = {name: arm.weight for name, arm in experiment.arms.items()}
+            expected = await self._assigner.expected(
+                experiment.name, experiment.salt, weights, identity.conversation_id, key.name
+            )
+            arm = experiment.arms[expected]
+        return self._catalogue.direct[arm.model.name]
+
 
 def _placed(arm: Arm, messages: list[Message]) -> list[Message]:
     placed = arm.strategy.place(messages, arm.instruction)
@@ -115,7 +134,7 @@ def _placed(arm: Arm, messages: list[Message]) -> list[Message]:
     return placed
 
 
-def _begun(arrival: Arrival, target: Target, arm: Arm, identity: Identity) -> Turn:
+def _begun(arrival: Arrival, target: Target, arm: Arm, identity: Identity, auxiliary: str | None) -> Turn:
     return Turn(
         request_id=arrival.request_id,
         conversation_id=identity.conversation_id,
@@ -131,6 +150,7 @@ def _begun(arrival: Arrival, target: Target, arm: Arm, identity: Identity) -> Tu
         started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         context_window=arm.model.window,
         key_name=arrival.key.name,
+        auxiliary=auxiliary,
         history_hash=identity.history_hash,
     )
 

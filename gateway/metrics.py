@@ -38,6 +38,7 @@ class Metrics:
         self.per_token = self._histogram("time_per_output_token_seconds", "After the first.", _TOKEN_SECONDS, *_ARM)
         self.duration = self._histogram("request_duration_seconds", "Whole request.", _SECONDS, *_ARM)
         self.overhead = self._histogram("overhead_seconds", "The gateway's own share.", _SECONDS, *_ARM)
+        self.auxiliary = self._counter("auxiliary_requests", "Requests that are no turn, by rule.", "model", "rule")
         self.in_flight = Gauge("gattway_in_flight_requests", "Requests being answered.", registry=self.registry)
         self.upstream_errors = self._counter("upstream_errors", "Failures of upstreams.", "model", "kind")
         self.aborted = self._counter("streams_aborted", "Answers broken off, by whom.", "by")
@@ -52,7 +53,10 @@ class Metrics:
         """Count a turn that has ended."""
         arm = (row.experiment or "", row.arm or "", row.model)
         self.requests.labels(arm[0], arm[1], row.strategy, row.model, row.status).inc()
-        self.turn.labels(*arm[:2]).observe(row.turn)
+        if row.auxiliary is None:
+            self.turn.labels(*arm[:2]).observe(row.turn)
+        else:
+            self.auxiliary.labels(row.model, row.auxiliary).inc()
         for kind in ("prompt", "completion", "cached", "reasoning", "instruction", "repeated_instruction"):
             tokens = getattr(row, f"{kind}_tokens")
             if tokens:
