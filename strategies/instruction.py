@@ -86,7 +86,12 @@ def _head(messages: Sequence[Message]) -> Sequence[Message]:
 def _movable(content: Any) -> bool:
     if not isinstance(content, list):
         return True
-    return all(isinstance(p, dict) and p.get("type") == "text" and "cache_control" not in p for p in content)
+    return all(isinstance(part, dict) and _is_bare_text(part) for part in content)
+
+
+def _is_bare_text(part: dict[str, Any]) -> bool:
+    """Whether a part is text and nothing else: any further field may be a provider's mark for its cache."""
+    return part.keys() == {"type", "text"} and part["type"] == "text"
 
 
 def _edit(message: Message, replacement: str) -> Message:
@@ -100,9 +105,7 @@ def _edit(message: Message, replacement: str) -> Message:
 
 
 def _edit_part(part: Any, replacement: str) -> Any:
-    if not isinstance(part, dict) or "cache_control" in part:
-        return part
-    if isinstance(part.get("text"), str) and _MARKED.search(part["text"]):
+    if isinstance(part, dict) and _is_bare_text(part) and _MARKED.search(part["text"]):
         return {**part, "text": _replaced(part["text"], replacement)}
     return part
 

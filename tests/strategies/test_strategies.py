@@ -137,3 +137,10 @@ def test_unknown_names_and_parameters_are_refused_with_what_is_possible() -> Non
         strategies.make("every-turn", keep=True)
     with pytest.raises(ValueError, match="keep_system must be true or false"):
         strategies.make("every-turn", keep_system="yes")
+
+
+@pytest.mark.parametrize("mark", ["cache_control", "prompt_cache_breakpoint"])
+def test_a_system_message_marked_for_a_providers_cache_stays_whole_at_the_head(mark: str) -> None:
+    head = {"role": "system", "content": [{"type": "text", "text": "Speak French.", mark: {"type": "ephemeral"}}]}
+    placed = strategies.make("every-turn").place([head, {"role": "user", "content": "Hi"}])
+    assert placed == [head, {"role": "user", "content": "Hi\n\nSpeak French."}]
