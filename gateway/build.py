@@ -11,15 +11,8 @@ from gateway.accounting.tokens import TiktokenCounter
 from gateway.catalogue import Arm, Catalogue, Experiment, Model
 from gateway.errors import ConfigError
 from gateway.keys import Keyring
-from gateway.settings import (
-    ArmSettings,
-    ExperimentSettings,
-    LiteLLMUpstreamSettings,
-    LocalUpstreamSettings,
-    ModelSettings,
-    OpenAIUpstreamSettings,
-    Settings,
-)
+from gateway.settings import ArmSettings, ExperimentSettings, ModelSettings, Settings
+from gateway.upstream_settings import LiteLLMUpstreamSettings, LocalUpstreamSettings, OpenAIUpstreamSettings
 from gateway.upstreams.base import Counter, Upstream
 from gateway.upstreams.local import LocalModel, LocalUpstream
 from gateway.upstreams.passthrough import PassthroughUpstream

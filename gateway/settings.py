@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import strategies
@@ -21,6 +21,7 @@ from gateway.config_errors import explain
 from gateway.errors import ConfigError
 from gateway.section import Name
 from gateway.section import Section as _Section
+from gateway.upstream_settings import UpstreamSettings
 
 EMBEDDED_CONFIG = Path(__file__).parent / "embedded" / "gattway.toml"
 """The config that serves when there is no other: the miniature models and `gatt-vs-repeat`."""
@@ -103,49 +104,6 @@ class PriceSettings(_Section):
         ge=0,
         description="USD per million prompt tokens read from the prefix cache; the input price when absent.",
     )
-
-
-class LocalUpstreamSettings(_Section):
-    """Models in this process (`pip install 'gattway[local]'`)."""
-
-    kind: Literal["local"]
-    max_batch: int = Field(default=16, ge=1, le=256, description="Conversations decoded together.")
-    cache_mb: int = Field(default=512, ge=0, description="Memory for the prefix cache of each model, in MiB.")
-
-
-class OpenAIUpstreamSettings(_Section):
-    """Any server that speaks OpenAI's chat completions: vLLM, llama.cpp, Ollama, OpenAI itself."""
-
-    kind: Literal["openai"]
-    base_url: str = Field(pattern=r"^https?://", description="Address up to and with `/v1`.")
-    api_key_env: str | None = Field(default=None, description="Name of the environment variable that holds the key.")
-    connect_s: float = Field(default=5.0, gt=0, description="Seconds to wait for a connection.")
-
-    def api_key(self) -> SecretStr | None:
-        """The key, read from the environment."""
-        return _secret(self.api_key_env)
-
-
-class LiteLLMUpstreamSettings(_Section):
-    """Every other provider, through litellm; a model's `name` is litellm's, such as `anthropic/claude-…`."""
-
-    kind: Literal["litellm"]
-    api_key_env: str | None = Field(
-        default=None,
-        description="Name of the environment variable that holds the key; litellm's own default when absent.",
-    )
-    base_url: str | None = Field(
-        default=None, description="Address of the provider, where it is not litellm's default."
-    )
-
-    def api_key(self) -> SecretStr | None:
-        """The key, read from the environment."""
-        return _secret(self.api_key_env)
-
-
-UpstreamSettings = Annotated[
-    LocalUpstreamSettings | OpenAIUpstreamSettings | LiteLLMUpstreamSettings, Field(discriminator="kind")
-]
 
 
 class ModelSettings(_Section):
@@ -262,6 +220,12 @@ class Settings(BaseSettings):
                 for key, model in [("model", arm.model), *(("fallbacks", fallback) for fallback in arm.fallbacks)]:
                     if model not in self.models:
                         raise ValueError(_unknown(f"experiments.{name}.arms.{arm_name}.{key}", model, self.models))
+        for name, server in self.upstreams.items():
+            if server.kind != "local" and server.api_key_env is not None and server.api_key() is None:
+                raise ValueError(
+                    f"upstreams.{name}.api_key_env: the environment variable {server.api_key_env} is not set; "
+                    "export it with the key, or leave api_key_env out"
+                )
         arms = [f"{name}:{arm}" for name, experiment in self.experiments.items() for arm in experiment.arms]
         if mistake := mistakes(self.keys, [*self.experiments, *arms, *self.models]):
             raise ValueError(mistake)
@@ -310,8 +274,3 @@ def _with_absolute_folders(settings: Settings, base: Path) -> Settings:
 
 def _unknown(key: str, value: str, known: dict[str, Any]) -> str:
     return f"{key}: {value!r} is not defined; known: {', '.join(sorted(known))}"
-
-
-def _secret(variable: str | None) -> SecretStr | None:
-    value = os.environ.get(variable) if variable else None
-    return SecretStr(value) if value else None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import aiohttp
 import orjson
 
 from gateway.errors import UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnavailable
-from gateway.settings import OpenAIUpstreamSettings
+from gateway.upstream_settings import OpenAIUpstreamSettings
 from gateway.upstreams.base import Reply
 
 HANDED_BACK = ("retry-after", "retry-after-ms", "x-should-retry")
@@ -34,12 +36,7 @@ class PassthroughUpstream:
     async def send(self, body: dict[str, Any], *, stream: bool, headers: Mapping[str, str]) -> Reply:
         """See `Upstream.send`."""
         try:
-            response = await self._open().post(
-                self._url,
-                data=orjson.dumps(body),
-                headers={"content-type": "application/json", **headers, **self._authorization},
-                allow_redirects=False,
-            )
+            response = await self._post(orjson.dumps(body), headers)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error) from None
         try:
@@ -49,6 +46,19 @@ class PassthroughUpstream:
             raise
         return Reply(response.status, dict(response.headers), _reads(response), _closer(response))
 
+    async def _post(self, data: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Post, once more where the server had closed an idle connection at the very moment it was used again."""
+        use = _Use()
+        for_it = {"content-type": "application/json", **headers, **self._authorization}
+        try:
+            return await self._open().post(
+                self._url, data=data, headers=for_it, allow_redirects=False, trace_request_ctx=use
+            )
+        except aiohttp.ServerDisconnectedError:
+            if not use.of_an_idle_connection:
+                raise
+        return await self._open().post(self._url, data=data, headers=for_it, allow_redirects=False)
+
     async def close(self) -> None:
         """Close all connections."""
         if self._session is not None:
@@ -56,10 +66,22 @@ class PassthroughUpstream:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
+            tracing = aiohttp.TraceConfig()
+            tracing.on_connection_reuseconn.append(_note_reuse)
             self._session = aiohttp.ClientSession(
-                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=0), auto_decompress=True
+                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=0), trace_configs=[tracing]
             )
         return self._session
+
+
+@dataclass(slots=True)
+class _Use:
+    of_an_idle_connection: bool = False
+
+
+async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: object) -> None:
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.of_an_idle_connection = True
 
 
 async def _check(response: aiohttp.ClientResponse, stream: bool) -> None:

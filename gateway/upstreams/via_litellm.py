@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, ClassVar
 
 from gateway.errors import GatewayError, UpstreamStatus, UpstreamTimeout, UpstreamUnavailable
-from gateway.settings import LiteLLMUpstreamSettings
+from gateway.upstream_settings import LiteLLMUpstreamSettings
 from gateway.upstreams.base import Reply
 from gateway.wire.sse import DONE, event
 

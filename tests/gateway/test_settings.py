@@ -27,6 +27,10 @@ model = "m"
         (("[upstreams.u]", "[upstreams.u"), "not valid TOML"),
         (("base_url =", "base_ulr ="), "upstreams.u.base_ulr: unknown key; did you mean 'base_url'?"),
         (('kind = "openai"', 'kind = "magic"'), "'local', 'openai', 'litellm'"),
+        (
+            ("base_url =", 'api_key_env = "NO_SUCH_KEY"\nbase_url ='),
+            "upstreams.u.api_key_env: the environment variable NO_SUCH_KEY is not set; export it",
+        ),
         (("http://", "htp://"), "upstreams.u.base_url: 'htp://127.0.0.1:1/v1'"),
         (('upstream = "u"', 'upstream = "v"'), "models.m.upstream: 'v' is not defined; known: u"),
         (('model = "m"', 'model = "n"'), "experiments.e.arms.a.model: 'n' is not defined; known: m"),
