@@ -206,13 +206,23 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
     @model_validator(mode="after")
-    def _names_resolve(self) -> Settings:
-        for name, one in self.models.items():
-            upstream = self.upstreams.get(one.upstream)
+    def _servers_have_what_they_need(self) -> Settings:
+        for name, server in self.upstreams.items():
+            if server.kind != "local" and server.api_key_env is not None and server.api_key() is None:
+                raise ValueError(
+                    f"upstreams.{name}.api_key_env: the environment variable {server.api_key_env} is not set; "
+                    "export it with the key, or leave api_key_env out"
+                )
+        for name, model in self.models.items():
+            upstream = self.upstreams.get(model.upstream)
             if upstream is None:
-                raise ValueError(_unknown(f"models.{name}.upstream", one.upstream, self.upstreams))
-            if upstream.kind == "local" and one.folder is None:
+                raise ValueError(_unknown(f"models.{name}.upstream", model.upstream, self.upstreams))
+            if upstream.kind == "local" and model.folder is None:
                 raise ValueError(f"models.{name}.folder: a model of a local upstream needs its folder")
+        return self
+
+    @model_validator(mode="after")
+    def _arms_name_models(self) -> Settings:
         for name, experiment in self.experiments.items():
             if name in self.models:
                 raise ValueError(f"experiments.{name}: a model has that name already; rename one of them")
@@ -220,12 +230,10 @@ class Settings(BaseSettings):
                 for key, model in [("model", arm.model), *(("fallbacks", fallback) for fallback in arm.fallbacks)]:
                     if model not in self.models:
                         raise ValueError(_unknown(f"experiments.{name}.arms.{arm_name}.{key}", model, self.models))
-        for name, server in self.upstreams.items():
-            if server.kind != "local" and server.api_key_env is not None and server.api_key() is None:
-                raise ValueError(
-                    f"upstreams.{name}.api_key_env: the environment variable {server.api_key_env} is not set; "
-                    "export it with the key, or leave api_key_env out"
-                )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_name_what_there_is(self) -> Settings:
         arms = [f"{name}:{arm}" for name, experiment in self.experiments.items() for arm in experiment.arms]
         if mistake := mistakes(self.keys, [*self.experiments, *arms, *self.models]):
             raise ValueError(mistake)
