@@ -20,7 +20,7 @@ def test_the_shipped_recipe_is_read() -> None:
     [
         ("candidates = 3", "candidats = 3", "synthesize.candidats"),
         ("candidates = 3", "candidates = 0", "candidates must be at least 1"),
-        ("steps = 550", 'steps = "many"', "train.rounds.0.steps"),
+        ("steps = 850", 'steps = "many"', "train.rounds.0.steps"),
         ("seed = 0", "sed = 0", "sed"),
         ("later = 0.63", "later = 0.5", "shares must sum to 1"),
         ('work = "runs/miniature"', "", "work"),
