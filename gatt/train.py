@@ -34,10 +34,14 @@ class Round:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What learns, in which rounds, and on which mix of rows (`shares` by kind, summing to 1)."""
+    """What learns, in which rounds, and on which mix of rows (`shares` by kind, summing to 1).
+
+    With `average` the result is the mean of the rounds' ends (stochastic weight averaging, arXiv 1803.05407).
+    """
 
     modules: tuple[str, ...] = ("q_proj", "k_proj")
     rounds: tuple[Round, ...] = (Round(steps=500),)
+    average: bool = False
     rows_per_step: int = 12
     shares: Mapping[str, float] = field(default_factory=lambda: {"later": 0.63, "first": 0.12, "plain": 0.25})
     warm_up: float = 0.06
@@ -211,6 +215,8 @@ def train(
         steps_before = sum(earlier.steps for earlier in how.rounds[:number])
         report = _report(progress, losses, steps_before, how.steps)
         _round(model, tokenizer, kept, how, one, folder / f"round-{number}", seed + number, report)
+    if how.average:
+        _average(model, [folder / f"round-{number}" / "done.pt" for number in range(len(how.rounds))])
     model.config.use_cache = True
     return {
         "rows": len(rows),
@@ -244,6 +250,14 @@ def _round(
     run.train(resume_from_checkpoint=checkpoint)
     torch.save(model.state_dict(), done.with_suffix(".new"))
     done.with_suffix(".new").replace(done)
+
+
+def _average(model: PreTrainedModel, ends: Sequence[Path]) -> None:
+    """Gives `model` the mean of the weights saved at `ends`."""
+    import torch
+
+    states = [torch.load(end, weights_only=True) for end in ends]
+    model.load_state_dict({name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]})
 
 
 def _report(progress: Progress, losses: list[float], steps_before: int, steps: int) -> TrainerCallback:

@@ -206,4 +206,4 @@ def _rounds(recipe: Recipe) -> str:
         f"{one.steps} steps with peak learning rate {one.learning_rate:g}"
         + (" in which late turns are drawn as often as early ones" if one.by_turn else "")
         for one in recipe.train.rounds
-    )
+    ) + (", the weights averaged over the rounds' ends" if recipe.train.average else "")

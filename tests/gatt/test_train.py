@@ -123,3 +123,15 @@ def test_interrupted_tuning_goes_on_from_its_checkpoint_to_the_same_weights(
         tuned(tmp_path / "cut", stop_at=30)
     resumed = tuned(tmp_path / "cut")
     assert all(weight.equal(whole[name]) for name, weight in resumed.items())
+
+
+def test_the_average_of_the_rounds_is_the_mean_of_their_ends(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    import torch
+
+    how = Tuning(rounds=(Round(2), Round(2)), rows_per_step=2, shares={"later": 0.5, "first": 0.5}, average=True)
+    train(model, tokenizer, rows(), how, tmp_path, seed=0)
+    ends = [torch.load(tmp_path / f"round-{number}" / "done.pt", weights_only=True) for number in (0, 1)]
+    for name, weight in model.state_dict().items():
+        assert torch.allclose(weight, (ends[0][name] + ends[1][name]) / 2)
