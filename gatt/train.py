@@ -6,6 +6,7 @@ not what to do there, and keeps the skill for instructions that tuning never sho
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -245,11 +246,14 @@ def _round(
         model.load_state_dict(torch.load(done, weights_only=True))
         return
     mixed = mix(rows, how.shares, one.steps * how.rows_per_step, seed, one.by_turn)
-    run = trainer(model, tokenizer, mixed, how, one, folder, seed, [report])
+    # A copy: the trainer wraps what it trains, and the next round must start as it would in a new process.
+    learner = copy.deepcopy(model)
+    run = trainer(learner, tokenizer, mixed, how, one, folder, seed, [report])
     checkpoint = get_last_checkpoint(str(folder)) if folder.exists() else None  # type: ignore[no-untyped-call]
     run.train(resume_from_checkpoint=checkpoint)
-    torch.save(model.state_dict(), done.with_suffix(".new"))
+    torch.save(learner.state_dict(), done.with_suffix(".new"))
     done.with_suffix(".new").replace(done)
+    model.load_state_dict(learner.state_dict())
 
 
 def _average(model: PreTrainedModel, ends: Sequence[Path]) -> None:
