@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 Message = dict[str, Any]
 """One chat message in OpenAI's shape; unknown fields are kept."""
@@ -25,4 +25,13 @@ class Strategy(Protocol):
             instruction: an instruction that the arm sets, on top of what the client sent. None: the
                 client's own leading system or developer message is the instruction.
         """
+        ...
+
+
+@runtime_checkable
+class Incremental(Protocol):
+    """What an append-only strategy may have besides, so that counting a turn does not place the old ones again."""
+
+    def place_from(self, start: int, messages: Sequence[Message], instruction: str | None = None) -> list[Message]:
+        """Return what `place` makes of `messages[start:]`, where `messages[start]` is an answer of the assistant's."""
         ...

@@ -49,6 +49,15 @@ def without_instruction(messages: Sequence[Message]) -> list[Message]:
     return [*kept, *messages[len(head) :]]
 
 
+def head_settled(messages: Sequence[Message], *, stays: bool) -> list[Message]:
+    """The messages as a strategy goes on from them that moves the instruction into user turns.
+
+    Markers are off; the instruction has left the head, unless it `stays` or no user turn is there to take it.
+    """
+    nowhere_to_go = not any(message.get("role") == "user" for message in messages)
+    return without_markers(messages) if stays or nowhere_to_go else without_instruction(messages)
+
+
 def appended(message: Message, text: str, separator: str = SEPARATOR) -> Message:
     """A copy of `message` with `text` at the end of its content.
 

@@ -29,3 +29,7 @@ class Once:
         if placed and placed[0].get("role") in INSTRUCTION_ROLES:
             return [appended(placed[0], instruction, SEPARATOR), *placed[1:]]
         return [{"role": "system", "content": instruction}, *placed]
+
+    def place_from(self, start: int, messages: Sequence[Message], instruction: str | None = None) -> list[Message]:
+        """See `Incremental.place_from`."""
+        return list(messages[start:])

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import strategies
+from strategies.base import Incremental
 from strategies.instruction import text_of
 
 TEXT = st.text(alphabet="abc é<\n", min_size=0, max_size=12)
@@ -42,10 +43,24 @@ def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
     return messages
 
 
+EXAMPLES = [{"user": "a b", "assistant": "x"}, {"user": "b c", "assistant": "y"}, {"user": "é", "assistant": "z"}]
+CHECKS = [{"kind": "contains", "text": "a"}]
+
+
 def every_strategy() -> list[strategies.Strategy]:
+    without_needs = [name for name in strategies.FACTORIES if name not in ("on-drift", "drop-oldest", "few-shot")]
     return [
-        *(strategies.make(name) for name in strategies.FACTORIES),
+        *(strategies.make(name) for name in without_needs),
         strategies.make("every-turn", keep_system=True),
+        strategies.make("every-k", k=2),
+        strategies.make("last-turn", keep_system=True),
+        strategies.make("short-reminder", reminder="Mind.", k=2),
+        strategies.make("on-drift", checks=CHECKS),
+        strategies.make("on-drift", checks=CHECKS, copies=0, false_alarm=0.001),
+        strategies.make("drop-oldest", max_chars=20),
+        strategies.make("drop-oldest", max_chars=20, then="every-turn"),
+        strategies.make("few-shot", examples=EXAMPLES, n=2),
+        strategies.make("few-shot", examples=EXAMPLES, n=1, by="last"),
     ]
 
 
@@ -74,15 +89,31 @@ def test_an_append_only_strategy_never_changes_what_an_earlier_request_sent(
         assert longest[: len(shorter)] == shorter
 
 
+@pytest.mark.parametrize(
+    "strategy", [one for one in every_strategy() if isinstance(one, Incremental)], ids=lambda s: s.name
+)
+@given(history=histories(), own=st.sampled_from([None, "", "Be brief. Always."]))
+def test_placing_from_an_answer_on_gives_the_end_of_what_placing_all_gives(
+    strategy: strategies.Strategy, history: list[dict[str, Any]], own: str | None
+) -> None:
+    assert isinstance(strategy, Incremental)
+    whole = strategy.place(history, own)
+    for start in (i for i, m in enumerate(history) if m["role"] == "assistant"):
+        assert strategy.place_from(start, history, own) == whole[len(whole) - (len(history) - start) :]
+
+
 @pytest.mark.parametrize("strategy", every_strategy(), ids=lambda s: s.name)
 @given(history=histories())
 def test_assistant_and_tool_messages_and_cache_marked_parts_are_never_touched(
     strategy: strategies.Strategy, history: list[dict[str, Any]]
 ) -> None:
     placed = strategy.place(history)
-    assert [m for m in placed if m["role"] in ("assistant", "tool")] == [
-        m for m in history if m["role"] in ("assistant", "tool")
-    ]
+    theirs = [m for m in history if m["role"] in ("assistant", "tool")]
+    ours = [m for m in placed if m["role"] in ("assistant", "tool")]
+    if strategy.name == "drop-oldest":  # whole turns may go, from the oldest on
+        assert ours == theirs[len(theirs) - len(ours) :]
+        return
+    assert ours[len(ours) - len(theirs) :] == theirs
     assert marked_parts(placed) == marked_parts(history)
 
 
@@ -131,7 +162,7 @@ def test_an_instruction_set_by_the_arm_leaves_the_clients_own_system_message_alo
 
 
 def test_unknown_names_and_parameters_are_refused_with_what_is_possible() -> None:
-    with pytest.raises(ValueError, match="every-turn, once, pass-through"):
+    with pytest.raises(ValueError, match="every-turn, few-shot, last-turn, on-drift, once, pass-through"):
         strategies.make("evry-turn")
     with pytest.raises(ValueError, match="it takes: keep_system, separator"):
         strategies.make("every-turn", keep=True)
