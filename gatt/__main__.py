@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gatt.commands.attention import attention
+from gatt.commands.study import study
+
 if TYPE_CHECKING:
     from gatt.recipe import Recipe
 
@@ -37,40 +40,54 @@ def _load(path: Path) -> Recipe:
 
 def _run(recipe: Recipe, stages: list[str], force: bool) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from gatt.progress import Bars
-    from gatt.stages import Context, StageError, run
+    from gatt import stages as table
+    from gatt.progress import Bars, quiet
+    from gatt.samplers.base import SamplerError
+    from gatt.synthesize import SynthesisError
 
-    _quiet()
+    quiet()
+    known = table.of(recipe)
+    for name in stages:
+        if name not in known:
+            raise click.UsageError(f"this recipe has no stage {name!r}; it has {', '.join(known)}")
     try:
         with Bars.on_stderr() as bars:
-            for stage in stages:
-                run(stage, Context(recipe, bars), force)
-    except (StageError, ValueError, OSError) as error:
+            for name in stages:
+                table.run(known[name], table.Context(recipe, bars), force)
+    except table.StageError as error:
         raise click.ClickException(str(error)) from error
+    except (SamplerError, SynthesisError, ValueError, OSError) as error:
+        raise click.ClickException(f"{name}: {error}") from error
 
 
-def _quiet() -> None:
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _stage(name: str, help_text: str) -> None:
+def _stage(name: str, help_text: str, rounds: bool = False) -> None:
     @main.command(name, help=help_text)
     @_RECIPE
     @_FORCE
-    def command(recipe: Path, force: bool) -> None:
-        _run(_load(recipe), [name], force)
+    @click.option("--round", "number", type=click.IntRange(1), default=1, hidden=not rounds, help=_ROUND)
+    def command(recipe: Path, force: bool, number: int) -> None:
+        _run(_load(recipe), [name if number == 1 else f"{name}-{number}"], force)
 
+
+_ROUND = "Which round of fresh sampling, where the recipe has several (samplings)."
 
 _stage("pretrain", "Train the miniature base model from nothing.")
 _stage("instructions", "Draw instructions and user turns, split into tuned and held out.")
-_stage("synthesize", "Sample dialogues with the instruction in every turn; keep it in turn 1 only.")
-_stage("train", "Tune the base model on the rows, loss on the last answer only.")
+_stage("synthesize", "Sample dialogues with the instruction in every turn; keep it in turn 1 only.", rounds=True)
+_stage("train", "Tune the model on the rows, loss on the last answer only (or another objective).", rounds=True)
 _stage("ship", "Write model folders, model cards and the benchmark scripts to their places.")
+
+
+@main.command()
+@_RECIPE
+@_FORCE
+@_JSON
+def reward(recipe: Path, force: bool, as_json: bool) -> None:
+    """Train reward models with the paper's margins; print held-out accuracy with and without them."""
+    loaded = _load(recipe)
+    _run(loaded, ["reward"], force)
+    folder = loaded.work / "reward"
+    click.echo((folder / ("accuracy.json" if as_json else "accuracy.md")).read_text(encoding="utf-8").rstrip())
 
 
 @main.command()
@@ -89,10 +106,10 @@ def evaluate(recipe: Path, force: bool, as_json: bool) -> None:
 @_JSON
 def run_all(recipe: Path, as_json: bool) -> None:
     """Run every stage that is not done yet."""
-    from gatt.stages import STAGES
+    from gatt import stages
 
     loaded = _load(recipe)
-    _run(loaded, [name for name in STAGES if name != "ship" or loaded.ship], force=False)
+    _run(loaded, list(stages.of(loaded)), force=False)
     _print_results(loaded, as_json)
 
 
@@ -107,6 +124,9 @@ def _print_results(recipe: Recipe, as_json: bool) -> None:
 
     Console().print(table(results))
 
+
+main.add_command(attention)
+main.add_command(study)
 
 if __name__ == "__main__":
     main()

@@ -15,14 +15,22 @@ Row = dict[str, Any]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` so that a reader sees the old file or the new one, never a part."""
+    """Writes `text` so that a reader sees the old file or the new one, never a part.
+
+    Raises:
+        OSError: naming the file, with nothing left beside it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_jsonl(path: Path, rows: Iterable[Row]) -> None:

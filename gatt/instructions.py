@@ -12,7 +12,10 @@ from collections.abc import Iterable, Sequence
 from gatt.script import Script
 
 TUNED, UNSEEN_ATTRIBUTES, UNSEEN_FAMILIES, PLAIN = "tuned", "unseen_attributes", "unseen_families", "plain"
+CANCELLED, REPLACED = "cancelled", "replaced"
 SPLITS = (TUNED, UNSEEN_ATTRIBUTES, UNSEEN_FAMILIES, PLAIN)
+CHANGED_SPLITS = (CANCELLED, REPLACED)
+"""Conversations in which the user takes the instruction back, or gives another one; unseen attributes throughout."""
 
 
 class SplitError(ValueError):
@@ -31,7 +34,7 @@ def assert_disjoint(tuned: Sequence[Script], held_out: Sequence[Script]) -> None
         pairs = set(zip(script.families, script.attributes, strict=True))
         if script.split == UNSEEN_FAMILIES and families & set(script.families):
             raise SplitError(f"{script.id}: family {', '.join(families & set(script.families))} is tuned on too")
-        if script.split == UNSEEN_ATTRIBUTES and attributes & pairs:
+        if script.split in (UNSEEN_ATTRIBUTES, *CHANGED_SPLITS) and attributes & pairs:
             raise SplitError(f"{script.id}: attribute {attributes & pairs} is tuned on too")
 
 

@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gatt import processes
+
 _LINE_EVERY_S = 30.0
 
 
@@ -42,7 +44,7 @@ class Bars:
     @contextmanager
     def on_stderr(cls) -> Iterator[Bars]:
         """Bars that are cleared up when the block ends."""
-        bars = cls(Console(stderr=True))
+        bars = cls(Console(stderr=True, quiet=not processes.is_main()))
         with bars._progress:
             yield bars
 
@@ -58,3 +60,13 @@ class Bars:
         if not self._console.is_terminal and time.monotonic() - self._printed > _LINE_EVERY_S:
             self._printed = time.monotonic()
             self.say(f"{name}: {done} of {total} {note}")
+
+
+def quiet() -> None:
+    """Has the libraries below leave the terminal to these bars."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]

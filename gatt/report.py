@@ -54,7 +54,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     """The same table as Markdown."""
     head = ["", "n", *(f"turn {turn}" for turn in SHOWN_TURNS), "lowest turn", "facts"]
     rows = [[label, *cells(summary)] for label, summary in lines(results)]
-    return _markdown(head, rows)
+    return table_markdown(head, rows)
 
 
 def families_markdown(results: Mapping[str, Any], turns: Sequence[int] = (1, 2, 6, 10, 20)) -> str:
@@ -66,10 +66,22 @@ def families_markdown(results: Mapping[str, Any], turns: Sequence[int] = (1, 2, 
     for name, summary in tuned.items():
         shares = [percent(at(summary, turn)) for turn in turns]
         rows.append([name, str(summary["n"]), *shares, percent(at(base[name], 6))])
-    return _markdown(head, rows)
+    return table_markdown(head, rows)
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def changes_markdown(results: Mapping[str, Any], turns: Sequence[int] = (1, 2, 5, 10)) -> str:
+    """Answers after the user cancelled or replaced the instruction, by turns since then."""
+    head = ["", "n", *(f"{turn} turn{'s' * (turn > 1)} after" for turn in turns), "all turns after"]
+    rows = []
+    for label, summary in lines(results):
+        if "after_change" in summary:
+            changed = summary["after_change"]
+            rows.append([label, str(summary["n"]), *(percent(at(changed, turn)) for turn in turns)])
+            rows[-1].append(percent(changed["share"]))
+    return table_markdown(head, rows)
+
+
+def table_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gatt import templates
 from gatt.script import Message
 
 if TYPE_CHECKING:
@@ -13,32 +14,64 @@ if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 
-def load(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A causal language model and its tokenizer, from a folder or a hub name, in float32 and ready to answer.
+def load(path: str, dtype: str = "float32", on_gpu: bool = True) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model and its tokenizer, from a folder or a hub name, ready to answer.
+
+    A folder that holds a PEFT adapter is loaded upon the model that it names. With `on_gpu` the model goes to the GPU
+    where there is one; trainers place theirs themselves.
 
     Raises:
-        ValueError: the tokenizer has no chat template.
+        ValueError: there is no such folder, or the tokenizer has no chat template.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer = load_tokenizer(path)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+    model.eval()  # type: ignore[no-untyped-call]
+    return on_accelerator(model) if on_gpu else model, tokenizer
+
+
+def on_accelerator(model: PreTrainedModel) -> PreTrainedModel:
+    """The model on the machine's GPU, where there is one."""
+    import torch
+
+    moved: Any = model
+    return moved.to("cuda") if torch.cuda.is_available() else model
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model's folder or hub name.
+
+    Raises:
+        ValueError: it cannot be read, or has no chat template.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: no tokenizer can be read ({str(error).splitlines()[0]})") from error
     if not tokenizer.chat_template:
         raise ValueError(f"{path}: the tokenizer has no chat template; add chat_template.jinja to the model's folder")
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-    model.eval()  # type: ignore[no-untyped-call]
-    return model, tokenizer
+    return tokenizer
+
+
+def window_of(path: str) -> int:
+    """The context window in tokens of the model in a folder, its weights unread."""
+    from transformers import AutoConfig
+
+    return int(AutoConfig.from_pretrained(path).get_text_config().max_position_embeddings)
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Token ids of the conversation up to where the next reply starts."""
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return templates.ids(tokenizer, messages, add_generation_prompt=True)
 
 
 def window(model: PreTrainedModel) -> int:
     """The context window in tokens."""
-    return int(model.config.max_position_embeddings)
+    return int(model.config.get_text_config().max_position_embeddings)
 
 
 def replies(

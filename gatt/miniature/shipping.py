@@ -10,7 +10,7 @@ from typing import Any
 from gatt import files, instructions, report, script
 from gatt.miniature.families import FAMILIES
 from gatt.miniature.world import TOPICS
-from gatt.recipe import Recipe
+from gatt.recipe import Instructions, Recipe
 
 _MODEL_FILES = (
     "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
@@ -25,7 +25,7 @@ def ship(recipe: Recipe, out: Path) -> None:
     facts = _facts(recipe)
     for stage, place, card in (
         ("pretrain", recipe.ship.base, _base_card(facts)),
-        ("train", recipe.ship.tuned, _tuned_card(facts)),
+        (recipe.tuned_folder.name, recipe.ship.tuned, _tuned_card(facts)),
     ):
         place.mkdir(parents=True, exist_ok=True)
         for name in _MODEL_FILES:
@@ -58,7 +58,7 @@ def _facts(recipe: Recipe) -> dict[str, Any]:
         "phases": phases,
         "parameters": read("pretrain/pretraining.json")["parameters"],
         "synthesis": read("synthesize/summary.json"),
-        "tuning": read("train/training.json"),
+        "tuning": read(f"{recipe.tuned_folder.name}/training.json"),
         "config": config,
         "seconds": seconds,
     }
@@ -109,6 +109,12 @@ while it fits the window.
 Families that tuning never saw (`unseen_families`), told once:
 
 {report.families_markdown(facts["results"])}
+
+The user cancels the instruction on the way (`cancelled`, in words that tuning never saw) or gives another one that \
+takes its place (`replaced`); the share of answers that are plain again, or follow the new one. `every-turn` has no \
+way to let go: it repeats what stands at the head.
+
+{report.changes_markdown(facts["results"])}
 """
 
 
@@ -161,6 +167,7 @@ def _cancel() -> str:
 def _tuned_card(facts: dict[str, Any]) -> str:
     recipe: Recipe = facts["recipe"]
     how, sampled, tuning = recipe.train, facts["synthesis"], facts["tuning"]
+    learns = f"only {' and '.join(how.modules)}" if how.modules else "all weights"
     mix = ", ".join(f"{share:.0%} {kind}" for kind, share in how.shares.items())
     return f"""\
 ---
@@ -182,12 +189,12 @@ user turn: {recipe.synthesize.candidates} candidates an answer at temperature {r
 best one by the instruction's checks and the fact kept; {sampled["whole"]:,} stayed right to their end. Every prefix \
 of a dialogue is a row, instruction in turn 1 only, loss on the last answer only: {sampled["rows"]:,} rows.
 
-Never tuned on: the families {", ".join(recipe.instructions.unseen_families)}, and the `unseen` attributes of every \
+Never tuned on: the families {", ".join(_instructions(recipe).unseen_families)}, and the `unseen` attributes of every \
 other family in `gatt/miniature/families.py`. `mini-base` knows all of them.
 
 ## Training
 
-TRL's `SFTTrainer`, {_rounds(recipe)}, {how.rows_per_step} rows a step ({mix}), only {" and ".join(how.modules)} \
+TRL's `SFTTrainer`, {_rounds(recipe)}, {how.rows_per_step} rows a step ({mix}), {learns} \
 ({tuning["weights_learning"]:,} weights). \
 {tuning["rows_too_long"]} rows were too long for the window and left out.
 
@@ -195,8 +202,14 @@ TRL's `SFTTrainer`, {_rounds(recipe)}, {how.rows_per_step} rows a step ({mix}), 
 {_made_again(facts)}"""
 
 
+def _instructions(recipe: Recipe) -> Instructions:
+    if recipe.instructions is None:
+        raise ValueError("only a miniature can be shipped: the recipe has no [instructions] section")
+    return recipe.instructions
+
+
 def _turns(recipe: Recipe) -> str:
-    turns = [str(batch.turns) for batch in recipe.instructions.dialogues]
+    turns = [str(batch.turns) for batch in _instructions(recipe).dialogues]
     return f"{', '.join(turns[:-1])} and {turns[-1]}" if len(turns) > 1 else turns[0]
 
 

@@ -100,6 +100,8 @@ CANCELS = (
     "Forget that instruction.", "Answer normally from now on.", "Drop the instruction.", "Stop doing that.",
     "Back to normal, please.", "Cancel the instruction.",
 )  # fmt: skip
+#: Wordings that tuning never sees; the base knows them all.
+CANCELS_UNSEEN = CANCELS[-2:]
 CANCELLED = "All right."
 
 #: What an answer without any instruction looks like; anything else in a plain conversation is a leak.

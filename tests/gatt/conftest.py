@@ -35,13 +35,15 @@ heads = 2
 unseen_families = ["greeting", "brackets"]
 dialogues = [
     {{ turns = 2, instructed = 4, plain = 2 }},
-    {{ turns = 3, instructed = 2, plain = 1 }},
+    {{ turns = 3, instructed = 2, plain = 1, cancelled = 1, replaced = 1 }},
 ]
 
 [instructions.held_out]
 unseen_attributes = 4
 unseen_families = 4
 plain = 2
+cancelled = 2
+replaced = 2
 turns = 4
 
 [synthesize]
@@ -89,3 +91,16 @@ def model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     from gatt.miniature.pretrain import Shape, build_model
 
     return build_model(Shape(hidden_size=32, intermediate_size=64, layers=2, heads=2), tokenizer, seed=1)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small Llama with random weights and its tokenizer, as `transformers` saves them."""
+    from gatt.miniature.pretrain import Shape, build_model
+
+    folder = tmp_path_factory.mktemp("model")
+    build_model(Shape(hidden_size=32, intermediate_size=64, layers=2, heads=2), tokenizer, seed=1).save_pretrained(
+        folder
+    )
+    tokenizer.save_pretrained(folder)
+    return folder

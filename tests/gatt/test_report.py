@@ -23,3 +23,11 @@ def test_the_table_has_a_row_for_every_figure_and_a_dash_beyond_the_end() -> Non
     lines = report.markdown(results).splitlines()
     assert lines[2] == "| tuned, once, plain | 40 | 100% | 90.0% | – | – | – | – | – | 90.0% | 98.5% |"
     assert lines[3].startswith("| base, once, unseen_attributes | 40 | 100% | 0% |")
+
+
+def test_what_follows_a_change_has_a_table_of_its_own() -> None:
+    cancelled = summary(1.0) | {"after_change": {"share": 0.75, "adherence_by_turn": [1.0, 0.5]}}
+    results = {"splits": {"plain": summary(1.0), "cancelled": cancelled}, "base": {}}
+    assert report.changes_markdown(results).splitlines()[2:] == [
+        "| tuned, once, cancelled | 40 | 100% | 50.0% | – | – | 75.0% |"
+    ]

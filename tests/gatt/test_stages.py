@@ -26,7 +26,7 @@ def test_a_recipe_runs_to_its_end_once_and_ships(recipe_path: Path) -> None:
     assert code == 0, output
     work = recipe_path.parent / "work"
     results = json.loads(output.splitlines()[-1])
-    assert set(results["splits"]) == {"unseen_attributes", "unseen_families", "plain"}
+    assert set(results["splits"]) == {"unseen_attributes", "unseen_families", "plain", "cancelled", "replaced"}
     assert len(results["splits"]["unseen_attributes"]["adherence_by_turn"]) == 2
     for name in ("base", "tuned"):
         shipped = {path.name for path in (work / "shipped" / name).iterdir()}

@@ -1,0 +1,1 @@
+"""The commands of `gatt` beyond the recipe's stages, one file each."""
