@@ -9,15 +9,14 @@ from typing import Any
 import click
 
 from gateway import __version__
+from gateway.chat_command import chat
+from gateway.command_options import CONFIG
+from gateway.conversation_commands import conversations
+from gateway.db_commands import db
 from gateway.errors import ConfigError, GatewayError
 from gateway.key_commands import keys
-
-CONFIG = click.option(
-    "--config",
-    "config",
-    type=click.Path(path_type=Path),
-    help="Config file; by default $GATTWAY_CONFIG, then ./gattway.toml, then the embedded models.",
-)
+from gateway.report_command import report
+from gateway.ui.command import ui
 
 
 class _Group(click.Group):
@@ -44,14 +43,15 @@ def main() -> None:
 @CONFIG
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that serve together.")
 @click.option("--open", "is_open", is_flag=True, default=None, help="Serve without keys where other machines reach it.")
-def serve(config: Path | None, host: str | None, port: int | None, is_open: bool | None) -> None:
+def serve(config: Path | None, host: str | None, port: int | None, workers: int | None, is_open: bool | None) -> None:
     """Serve the OpenAI-compatible API."""
     from gateway.serving import serve as run
     from gateway.settings import config_path, load
 
     settings = load(config_path(config))
-    given = {"host": host, "port": port, "open": is_open}
+    given = {"host": host, "port": port, "workers": workers, "open": is_open}
     changes = {key: value for key, value in given.items() if value is not None}
     server = settings.server.model_copy(update=changes)
     run(settings.model_copy(update={"server": server}))
@@ -68,7 +68,12 @@ def check(config: Path | None, as_json: bool) -> None:
     run(config_path(config), as_json=as_json)
 
 
+main.add_command(conversations)
+main.add_command(chat)
+main.add_command(db)
 main.add_command(keys)
+main.add_command(ui)
+main.add_command(report)
 
 
 if __name__ == "__main__":

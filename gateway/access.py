@@ -1,11 +1,13 @@
 """Who gets in: the key of every request is looked at before anything else, in one place for all routes.
 
     /health/…                      open
-    /v1/…                          any key
-    all else (/api, /ui, /metrics) a key with `admin = true`
+    /ui/…                          open: the page's files; what the page asks of the gateway comes back with its key
+    /v1/…, /api/feedback           any key
+    all else (/api, /metrics)      a key with `admin = true`
 
 Without keys everybody gets in, but no web page from elsewhere does: a page of any site can have the browser of its
-visitor send requests to 127.0.0.1 (Ollama's OLLAMA_ORIGINS is the same precaution).
+visitor send requests to 127.0.0.1 (Ollama's OLLAMA_ORIGINS is the same precaution), under a name of its own too
+(`gateway.hosts`).
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Forbidden, GatewayError, HeadersTooLarge, http_status
+from gateway.hosts import Hosts
 from gateway.keys import Key, Keyring
 from gateway.limits import Limiter
+from gateway.telemetry.request_log import log_refusal
 
 EXPOSED = (
     "x-request-id",
@@ -36,11 +40,18 @@ class Access:
     """Pure ASGI middleware: `request.state.key`, or a refusal; and the key's limits in the headers of its answers."""
 
     def __init__(
-        self, app: ASGIApp, keyring: Keyring, limiter: Limiter, origins: Collection[str], max_header_bytes: int
+        self,
+        app: ASGIApp,
+        keyring: Keyring,
+        limiter: Limiter,
+        hosts: Hosts,
+        origins: Collection[str],
+        max_header_bytes: int,
     ) -> None:
         self._app = app
         self._keyring = keyring
         self._limiter = limiter
+        self._hosts = hosts
         self._origins = origins
         self._max_header_bytes = max_header_bytes
 
@@ -77,10 +88,13 @@ class Access:
             )
         if path.startswith("/health/"):
             return self._keyring.named(None)
+        self._hosts.check(headers.get("host"))
         if not self._keyring:
             self._check_origin(headers)
+        if path == "/ui" or path.startswith("/ui/"):
+            return self._keyring.named(None)
         key = self._keyring.owner(headers.get("authorization"))
-        if not key.admin and not path.startswith("/v1/"):
+        if not key.admin and not path.startswith("/v1/") and path != "/api/feedback":
             raise Forbidden(
                 f"This key does not open {path}; a key with 'admin = true' does.", code="admin_key_required"
             )
@@ -114,4 +128,6 @@ async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Sen
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": error.code or error.type})
         return
+    scope["app"].state.metrics.count_refusal(error)
+    log_refusal(error)
     await JSONResponse(error.body(), http_status(error), error.headers)(scope, receive, send)

@@ -14,6 +14,7 @@ from gateway.relay import Relay
 from gateway.settings import TimeoutSettings
 from gateway.upstreams.base import Reply
 from gateway.wire.observe import Observation
+from gateway.wire.required import fill_completion, new_head
 from gateway.wire.sse import whole_events
 
 T = TypeVar("T")
@@ -25,7 +26,8 @@ class Answer:
     Attributes:
         model: who gives it.
         first: the first events of a stream.
-        whole: the body of an answer that is not streamed, and the same parsed.
+        whole: the body of an answer that is not streamed, with what OpenAI's clients expect and the upstream left out,
+            and the same parsed.
     """
 
     def __init__(self, model: Model, limits: TimeoutSettings, *, wants_usage: bool) -> None:
@@ -33,7 +35,8 @@ class Answer:
         self.first = b""
         self.whole: tuple[bytes, dict[str, Any]] = (b"", {})
         self._limits = limits
-        self._relay = Relay(wants_usage=wants_usage)
+        self._head = new_head(model.name)
+        self._relay = Relay(self._head, wants_usage=wants_usage)
         self._reply: Reply | None = None
         self._events: AsyncIterator[list[bytes]] | None = None
 
@@ -60,8 +63,9 @@ class Answer:
             self.first = await self.next()
         else:
             raw = await self._in_time(_joined(self._reply.chunks))
-            self.whole = raw, _completion(raw)
-            self.seen.see_completion(self.whole[1])
+            completion = _completion(raw)
+            self.whole = orjson.dumps(completion) if fill_completion(completion, self._head) else raw, completion
+            self.seen.see_completion(completion)
 
     async def next(self) -> bytes:
         """The next events that are for the client; b"" when there are no more.

@@ -6,17 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import strategies
-from gateway.accounting.prices import price_of, table_row
+from adherence import Finder
+from gateway.accounting.cache_table import provider_of_host, provider_of_name, rule_for, stated_rule
+from gateway.accounting.caching import CacheRule
+from gateway.accounting.prices import Price, price_of, table_price, table_row
+from gateway.accounting.template_tokens import TemplateCounter
 from gateway.accounting.tokens import TiktokenCounter
-from gateway.catalogue import Arm, Catalogue, Experiment, Model
+from gateway.catalogue import Arm, Catalogue, Examination, Experiment, Model
 from gateway.errors import ConfigError
+from gateway.experiment_settings import ArmSettings, ExperimentSettings
+from gateway.experiments.split import Audience, Split
 from gateway.keys import Keyring
-from gateway.settings import ArmSettings, ExperimentSettings, ModelSettings, Settings
+from gateway.settings import ModelSettings, Settings
 from gateway.upstream_settings import LiteLLMUpstreamSettings, LocalUpstreamSettings, OpenAIUpstreamSettings
 from gateway.upstreams.base import Counter, Upstream
 from gateway.upstreams.local import LocalModel, LocalUpstream
 from gateway.upstreams.passthrough import PassthroughUpstream
-from strategies import Message
 
 
 def build(settings: Settings) -> Catalogue:
@@ -78,14 +83,42 @@ def _model(name: str, settings: ModelSettings, tree: Settings, shared: Mapping[s
         upstream_model=upstream_model,
         counter=counter,
         window=settings.context_window or window,
-        price=price_of(settings, upstream_model),
+        price=_price(name, upstream_model, settings),
+        cache_rule=_cache_rule(upstream_model, settings, upstream_settings),
     )
+
+
+def _price(name: str, upstream_model: str, settings: ModelSettings) -> Price | None:
+    if settings.price_as is not None:
+        if settings.price is not None:
+            raise ConfigError(f"models.{name}.price_as: the model has a price of its own; leave one of them out")
+        row = table_row(settings.price_as)
+        if row is None or table_price(row) is None:
+            raise ConfigError(
+                f"models.{name}.price_as: litellm's table has no price for {settings.price_as!r}; "
+                "take a model's name as litellm writes it, or state a price"
+            )
+    return price_of(settings, upstream_model)
+
+
+def _cache_rule(
+    upstream_model: str,
+    settings: ModelSettings,
+    upstream: LocalUpstreamSettings | OpenAIUpstreamSettings | LiteLLMUpstreamSettings,
+) -> CacheRule:
+    if settings.prefix_cache is not None:
+        return stated_rule(settings.prefix_cache)
+    if isinstance(upstream, LocalUpstreamSettings):
+        return rule_for("local", upstream_model)
+    if isinstance(upstream, OpenAIUpstreamSettings):
+        return rule_for(provider_of_host(upstream.base_url), upstream_model)
+    return rule_for(provider_of_name(upstream_model), upstream_model)
 
 
 def _local(settings: ModelSettings, upstream: LocalUpstreamSettings) -> tuple[Upstream, Counter, int]:
     assert settings.folder is not None, "the settings see to it that a local model has a folder"
     model = LocalModel.load(settings.folder, max_batch=upstream.max_batch, cache_bytes=upstream.cache_mb * 2**20)
-    return LocalUpstream(model), _LocalCounter(model), model.context_window
+    return LocalUpstream(model), TemplateCounter(model.render_text, model.fast_tokenizer), model.context_window
 
 
 def _tiktoken_counter(name: str, upstream_model: str, settings: ModelSettings) -> Counter:
@@ -98,26 +131,33 @@ def _tiktoken_counter(name: str, upstream_model: str, settings: ModelSettings) -
         ) from None
 
 
-class _LocalCounter:
-    """Counts with the model's own tokenizer and chat template."""
-
-    def __init__(self, model: LocalModel) -> None:
-        self._model = model
-
-    def messages(self, messages: list[Message]) -> int:
-        return len(self._model.render(messages))
-
-    def text(self, text: str) -> int:
-        return self._model.count_text(text)
-
-
 def _experiment(name: str, settings: ExperimentSettings, models: Mapping[str, Model]) -> Experiment:
-    arms = {arm_name: _arm(arm_name, arm, models) for arm_name, arm in settings.arms.items()}
-    return Experiment(name, settings.salt or name, arms)
+    try:
+        rules = settings.rules()
+        finder = Finder(rules, detect=settings.adherence.detect)
+    except ValueError as error:
+        raise ConfigError(f"experiments.{name}.{error}") from None
+    judge = settings.adherence.judge
+    return Experiment(
+        split=Split(
+            name=name,
+            salt=settings.salt or name,
+            weights={arm_name: arm.weight for arm_name, arm in settings.arms.items()},
+            coverage=settings.coverage,
+            outside=settings.outside or next(iter(settings.arms)),
+            audience=Audience(frozenset(settings.audience.keys), tuple(settings.audience.headers.items())),
+            policy=settings.allocation,
+            floor=settings.floor,
+        ),
+        arms={arm_name: _arm(arm_name, arm, models, rules) for arm_name, arm in settings.arms.items()},
+        shadow=settings.shadow,
+        examination=Examination(
+            finder, settings.adherence.sample, models[judge] if judge else None, settings.adherence.judge_sample
+        ),
+    )
 
 
-def _arm(name: str, settings: ArmSettings, models: Mapping[str, Model]) -> Arm:
-    parameters: dict[str, Any] = settings.parameters
-    strategy = strategies.make(settings.strategy, **parameters)
+def _arm(name: str, settings: ArmSettings, models: Mapping[str, Model], rules: list[dict[str, Any]]) -> Arm:
+    strategy = settings.build(rules)
     fallbacks = tuple(models[fallback] for fallback in settings.fallbacks)
     return Arm(name, strategy, models[settings.model], settings.weight, settings.instruction, fallbacks)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from adherence import Finder
+from gateway.accounting.caching import CacheRule
 from gateway.accounting.prices import Price
 from gateway.errors import Forbidden, ModelNotFound
+from gateway.experiments.split import Split
 from gateway.keys import Key
 from gateway.upstreams.base import Counter, Upstream
 from strategies import Strategy
@@ -17,7 +20,7 @@ class Model:
     """A model with everything that serving and accounting need to know of it.
 
     `window` is its context window in tokens, `price` its price, each None when unknown; `upstream_model` is the
-    upstream's own name for it.
+    upstream's own name for it. `cache_rule` is what its prefix cache is taken to hold.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Model:
     counter: Counter
     window: int | None
     price: Price | None
+    cache_rule: CacheRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,32 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
-class Experiment:
-    """A split of conversations between arms; `salt` seasons the assignment."""
+class Examination:
+    """Who decides on the adherence of an experiment's answers: checks on a share `sample` of the conversations, and the
+    model `judge` on a share `judge_sample` of these."""
 
-    name: str
-    salt: str
+    finder: Finder
+    sample: float
+    judge: Model | None
+    judge_sample: float
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A split of conversations between arms.
+
+    `shadow` is the share of answered turns that another arm answers too, unseen.
+    """
+
+    split: Split
     arms: Mapping[str, Arm]
+    shadow: float
+    examination: Examination
+
+    @property
+    def name(self) -> str:
+        """Its name, as clients send it."""
+        return self.split.name
 
 
 @dataclass(frozen=True, slots=True)

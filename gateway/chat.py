@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.accounting.placement import count_placement
+from gateway.aftermath import Aftermath
+from gateway.arrival import Arrival
 from gateway.attempts import Attempts
 from gateway.auxiliary import Auxiliary
 from gateway.catalogue import Arm, Catalogue, Target
+from gateway.counting import Counting
+from gateway.drain import Drain
 from gateway.draining import Draining
 from gateway.errors import BadRequest, LedgerError, ShuttingDown
 from gateway.exchange import Exchange
-from gateway.experiments.assigner import Assigner
+from gateway.experiments.assigner import Assigner, Dealt
+from gateway.experiments.split import Exposure
 from gateway.gate import Gate
-from gateway.identity import Identifier, Identity
-from gateway.keys import Key
-from gateway.ledger.records import Assignment, Turn
+from gateway.identity import Continued, Identifier, Identity
+from gateway.ledger.records import Turn
 from gateway.recorder import Recorder
+from gateway.relay_settings import StreamingSettings
 from gateway.settings import TimeoutSettings
 from gateway.wire.request import ChatRequest
-from strategies import Message
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What is known of a request besides its body: its own id, its headers, whose it is, and when it came
-    (perf_counter s)."""
-
-    request_id: str
-    headers: Mapping[str, str]
-    key: Key
-    at: float
+from strategies import Message, instruction_of
+from strategies.instruction import text_of
 
 
 class Chat:
@@ -51,6 +43,9 @@ class Chat:
         draining: Draining,
         attempts: Attempts,
         limits: TimeoutSettings,
+        streaming: StreamingSettings,
+        counting: Counting,
+        aftermath: Aftermath,
     ) -> None:
         self._catalogue = catalogue
         self._identifier = identifier
@@ -61,9 +56,15 @@ class Chat:
         self._draining = draining
         self._attempts = attempts
         self._limits = limits
+        self._streaming = streaming
+        self._counting = counting
+        self._aftermath = aftermath
 
-    async def complete(self, request: ChatRequest, arrival: Arrival) -> Exchange:
+    async def complete(self, request: ChatRequest, arrival: Arrival, continued: Continued | None = None) -> Exchange:
         """Have a request answered; returns when the answer has begun.
+
+        Args:
+            continued: the turn that the request goes on from, where the client names it.
 
         Raises:
             GatewayError: the request cannot be answered; a turn that got as far as the model is recorded.
@@ -74,57 +75,71 @@ class Chat:
             raise LedgerError(self._recorder.problem)
         target = self._catalogue.resolve(request.model, arrival.key)
         await self._gate.admit(request, arrival.key, arrival.request_id)
-        identity = await self._identifier.identify(arrival.headers, request.body, request.messages, arrival.key.name)
+        identity = await self._identifier.identify(
+            arrival.headers, request.body, request.messages, arrival.key.name, continued
+        )
         auxiliary = self._auxiliary.rule(request.body, request.messages)
         if auxiliary is not None:
-            target = Target(None, await self._bystander(target, identity, arrival.key))
+            target = Target(None, await self._bystander(target, identity, request, arrival))
             identity = replace(identity, turn=0)
-        arm, assignment = await self._arm(target, identity, arrival.key)
+        arm, dealt = await self._arm(target, identity, request, arrival)
         placed = _placed(arm, request.messages)
+        user_hash = self._recorder.user_hash(arrival.headers, request.body)
         exchange = Exchange(
             request=request,
+            placed=placed,
             arm=arm,
             identity=identity,
-            row=_begun(arrival, target, arm, identity, auxiliary),
-            assignment=assignment,
-            counts=asyncio.ensure_future(
-                asyncio.to_thread(count_placement, arm.model.counter, request.messages, placed, arm.instruction)
+            row=_begun(arrival, target, arm, identity, auxiliary, dealt.excluded if dealt else None, user_hash),
+            assignment=dealt.assignment if dealt else None,
+            counts=self._counting.start(
+                arm, request.body, request.messages, placed, continues=identity.parent is not None
             ),
             arrived_at=arrival.at,
             recorder=self._recorder,
             limits=self._limits,
             attempts=self._attempts,
+            drain=Drain(self._streaming, self._recorder.closing),
+            aftermath=self._aftermath,
         )
         await exchange.begin(_upstream_body(request, placed), arrival.headers)
         return exchange
 
-    async def _arm(self, target: Target, identity: Identity, key: Key) -> tuple[Arm, Assignment | None]:
+    async def _arm(
+        self, target: Target, identity: Identity, request: ChatRequest, arrival: Arrival
+    ) -> tuple[Arm, Dealt | None]:
         if target.arm is not None:
             return target.arm, None
         experiment = target.experiment
         assert experiment is not None
-        weights = {name: arm.weight for name, arm in experiment.arms.items()}
-        name, assignment = await self._assigner.arm(
-            experiment.name,
-            experiment.salt,
-            weights,
+        dealt = await self._assigner.arm(
+            experiment.split,
             identity.conversation_id,
-            key_name=key.name,
+            _exposure(request, identity, arrival),
             is_new=identity.source == "new",
         )
-        return experiment.arms[name], assignment
+        return experiment.arms[dealt.arm], dealt
 
-    async def _bystander(self, target: Target, identity: Identity, key: Key) -> Arm:
+    async def _bystander(self, target: Target, identity: Identity, request: ChatRequest, arrival: Arrival) -> Arm:
         """The arm's model without its strategy, for what is no turn of the conversation; nothing is dealt."""
         arm, experiment = target.arm, target.experiment
         if arm is None:
             assert experiment is not None
-            weights = {name: arm.weight for name, arm in experiment.arms.items()}
             expected = await self._assigner.expected(
-                experiment.name, experiment.salt, weights, identity.conversation_id, key.name
+                experiment.split, identity.conversation_id, _exposure(request, identity, arrival)
             )
             arm = experiment.arms[expected]
         return self._catalogue.direct[arm.model.name]
+
+
+def _exposure(request: ChatRequest, identity: Identity, arrival: Arrival) -> Exposure:
+    return Exposure(
+        turn=identity.turn,
+        instruction_chars=len(instruction_of(request.messages) or ""),
+        prompt_chars=sum(len(text_of(message.get("content"))) for message in request.messages),
+        key_name=arrival.key.name,
+        headers=arrival.headers,
+    )
 
 
 def _placed(arm: Arm, messages: list[Message]) -> list[Message]:
@@ -134,7 +149,15 @@ def _placed(arm: Arm, messages: list[Message]) -> list[Message]:
     return placed
 
 
-def _begun(arrival: Arrival, target: Target, arm: Arm, identity: Identity, auxiliary: str | None) -> Turn:
+def _begun(
+    arrival: Arrival,
+    target: Target,
+    arm: Arm,
+    identity: Identity,
+    auxiliary: str | None,
+    excluded: str | None,
+    user_hash: str | None,
+) -> Turn:
     return Turn(
         request_id=arrival.request_id,
         conversation_id=identity.conversation_id,
@@ -151,7 +174,9 @@ def _begun(arrival: Arrival, target: Target, arm: Arm, identity: Identity, auxil
         context_window=arm.model.window,
         key_name=arrival.key.name,
         auxiliary=auxiliary,
+        excluded="auxiliary" if auxiliary else "forced" if target.forced else excluded,
         history_hash=identity.history_hash,
+        user_hash=user_hash,
     )
 
 

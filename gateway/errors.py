@@ -3,6 +3,8 @@
     GatewayError
     ├── ConfigError              a mistake in the configuration; the command ends with exit code 2
     ├── LedgerError              the ledger cannot be written or read            503
+    │   ├── SharedAway           the database that gateways share does not answer 503
+    │   └── ContentLocked        no key that the gateway has opens what was said  409
     ├── ShuttingDown             the gateway is about to stop                    503
     ├── RequestError             the client can mend it
     │   ├── BadRequest           a field is missing, mistyped or unsupported     400
@@ -46,6 +48,8 @@ class GatewayError(Exception):
         self.headers: dict[str, str] = {}
         """Response headers that go with the error, such as `retry-after`."""
         self.code = code if code is not None else self.default_code
+        self.recorded = False
+        """Whether the request that it ended is in the ledger."""
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error body."""
@@ -61,6 +65,18 @@ class LedgerError(GatewayError):
 
     status = 503
     default_code = "ledger_unavailable"
+
+
+class SharedAway(LedgerError):
+    """The database that several gateways share does not answer, or not in time; this gateway goes on without it."""
+
+
+class ContentLocked(LedgerError):
+    """What was said is kept, and no key that the gateway was given opens it."""
+
+    status = 409
+    type = "invalid_request_error"
+    default_code = "content_key_missing"
 
 
 class ShuttingDown(GatewayError):

@@ -25,18 +25,28 @@ class Gate:
             BadRequest: too many messages, or nested too deeply.
             RateLimited: a limit of the key is reached.
         """
-        most, deepest = self._bounds.max_messages, self._bounds.max_nesting
+        most = self._bounds.max_messages
         if len(request.messages) > most:
             raise BadRequest(
                 f"'messages' holds {len(request.messages)} messages; this gateway takes {most} (bounds.max_messages).",
                 param="messages",
             )
-        if _deeper_than(deepest, request.body):
+        await self.admit_fields(request.body, key, request_id, stream=request.stream)
+
+    async def admit_fields(self, fields: dict[str, Any], key: Key, request_id: str, *, stream: bool) -> None:
+        """Let a request in of which nothing is known but its fields, and count it.
+
+        Raises:
+            BadRequest: nested too deeply.
+            RateLimited: a limit of the key is reached.
+        """
+        deepest = self._bounds.max_nesting
+        if _deeper_than(deepest, fields):
             raise BadRequest(
                 f"The request body is nested more than {deepest} levels deep, which is as far as this gateway goes "
                 "(bounds.max_nesting)."
             )
-        await self._limiter.admit(key, request_id, stream=request.stream)
+        await self._limiter.admit(key, request_id, stream=stream)
 
 
 def _deeper_than(most: int, body: dict[str, Any]) -> bool:

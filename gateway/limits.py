@@ -48,10 +48,8 @@ class Limiter:
         """
         limits = _limits(key)
         for limit in limits:
-            if limit.kind != "requests":
-                standing = await self._meters.standing(limit.meter, limit.window, limit.least)
-                if standing.wait_s > 0:
-                    raise _refusal(limit, standing)
+            if limit.kind != "requests" and not await self._meters.ready(limit.meter, limit.window, limit.least):
+                raise _refusal(limit, await self._meters.standing(limit.meter, limit.window, limit.least))
         if stream:
             await self._enter(key, request_id)
         for limit in limits:
@@ -109,13 +107,13 @@ class Limiter:
 
 def _limits(key: Key) -> list[_Limit]:
     stated = (
-        ("requests", key.requests_per_minute, MINUTE_S, 1.0),
-        ("tokens", key.tokens_per_minute, MINUTE_S, 1.0),
-        ("usd", key.usd_per_day, DAY_S, 1e-6),
+        ("requests", key.requests_per_minute, MINUTE_S, 1.0, 1.0),
+        ("tokens", key.tokens_per_minute, MINUTE_S, 1.0, 1.0),
+        ("usd", key.usd_per_day, DAY_S, 1e-6, 0.0),
     )
     return [
-        _Limit(kind, f"{key.name}:{kind}", Window(limit, period_s), least)
-        for kind, limit, period_s, least in stated
+        _Limit(kind, f"{key.name}:{kind}", Window(limit, period_s, unit), least)
+        for kind, limit, period_s, least, unit in stated
         if limit is not None
     ]
 

@@ -1,7 +1,7 @@
 """How much of a limit has been used: the seam between the limits and where their use is kept.
 
-`InMemoryMeters` is exact within one process. Gateways that shall hold limits together put a shared implementation of
-`Meters` in its place.
+`InMemoryMeters` is exact within one process. Where several hold limits together, `gateway.leased_meters` takes its
+place.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ SLICES = 600
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """At most `limit` in any `period_s` seconds."""
+    """At most `limit` in any `period_s` seconds, of what comes in multiples of `unit`; 0 where any part can be."""
 
     limit: float
     period_s: float
+    unit: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ class Meters(Protocol):
 
     async def take(self, meter: str, window: Window, amount: float) -> bool:
         """Add `amount` if it fits; says whether it did."""
+        ...
+
+    async def ready(self, meter: str, window: Window, least: float) -> bool:
+        """Whether `least` more may go through; adds nothing."""
         ...
 
     async def charge(self, meter: str, window: Window, amount: float, ago_s: float = 0) -> None:
@@ -74,6 +79,10 @@ class InMemoryMeters:
             return False
         log.add(self._clock(), window.period_s, amount)
         return True
+
+    async def ready(self, meter: str, window: Window, least: float) -> bool:
+        """See `Meters`."""
+        return self._current(meter, window).used + least <= window.limit
 
     async def charge(self, meter: str, window: Window, amount: float, ago_s: float = 0) -> None:
         """See `Meters`."""

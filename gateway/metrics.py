@@ -1,92 +1,276 @@
 """Every Prometheus series of the gateway, declared once.
 
-Labels are bounded: experiments, arms and models come from the config, never from what a client sends.
+Labels are bounded: experiments, arms, models, strategies and rules come from the config, never from what a client
+sends.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Literal
 
-from gateway.ledger.records import Turn
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from gateway import __version__
+from gateway.catalogue import Catalogue
+from gateway.errors import ClientLeft, GatewayError, UpstreamError
+from gateway.ledger.records import Assignment, Turn
+from gateway.telemetry.crossover import Crossovers
+from gateway.telemetry.exposition import Exposition, Series, is_multiprocess
 
 _ARM = ("experiment", "arm", "model")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1)
+_ERRORS = (0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
+_OVERHEAD_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _TURNS = (1, 2, 4, 6, 8, 10, 15, 20, 30, 50, 100)
+_TURN_BUCKETS = ((1, "1"), (2, "2"), (3, "3"), (5, "4-5"), (10, "6-10"), (20, "11-20"))
+_LAST_TURN_BUCKET = "21+"
+_TOKEN_KINDS = ("prompt", "completion", "cached", "cache_write", "reasoning", "instruction", "repeated_instruction")
+_COST_KINDS = ("input", "cached", "cache_write", "output", "reasoning")
+OUTCOMES = ("ok", "error", "aborted")
+
+_UPSTREAM_ERRORS: list[type[UpstreamError]] = [UpstreamError, *UpstreamError.__subclasses__()]
+_REFRESH_S = 1.0
+_Merge = Literal["livesum", "livemax", "livemostrecent"]
+
+Arm = tuple[str, str, str]
+"""Experiment, arm and model; the first two are empty for a model that was named directly."""
 
 
 class Metrics:
     """The series, in a registry of their own, so that two gateways in one process do not mix."""
 
-    content_type = CONTENT_TYPE_PLAIN_0_0_4
-
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series, and nothing that a gateway's dashboard asks for
-        self.registry = CollectorRegistry()
-        self.requests = self._counter(
-            "requests", "Chat completions by outcome.", "experiment", "arm", "strategy", "model", "outcome"
-        )
+        self._registry = CollectorRegistry()
+        self._bound: dict[Arm, _Bound] = {}
+        self._read: list[tuple[Gauge, Callable[[], float]]] = []
+        self._crossovers = Crossovers()
+        self.requests = self._counter("requests", "Requests by outcome.", *_ARM, "strategy", "outcome")
+        self.refusals = self._counter("refusals", "Error answers of the gateway's own, by class.", "error")
         self.tokens = self._counter("tokens", "Tokens by kind.", *_ARM, "kind")
         self.cost = self._counter("cost_usd", "Cost in US dollars by kind.", *_ARM, "kind")
+        self.counterfactual_tokens = self._counter(
+            "counterfactual_tokens", "Prompt tokens that another strategy would have taken.", *_ARM, "strategy"
+        )
+        self.counterfactual_cost = self._counter(
+            "counterfactual_cost_usd", "US dollars that another strategy would have cost.", *_ARM, "strategy"
+        )
         self.context_used = self._histogram("context_used_ratio", "Share of the context window used.", _RATIOS, *_ARM)
         self.overflow = self._counter("context_overflow", "Prompts beyond the context window.", *_ARM, "action")
-        self.conversations = self._counter("conversations", "Conversations dealt to an arm.", "experiment", "arm")
-        self.turn = self._histogram("conversation_turn", "Turn number of each request.", _TURNS, "experiment", "arm")
-        self.first_token = self._histogram("time_to_first_token_seconds", "Until the first byte.", _SECONDS, *_ARM)
+        self.conversations = self._counter("conversations", "Conversations dealt to an arm.", *_ARM[:2])
+        self.arm_share = self._gauge(
+            "arm_share", "Share of new conversations an arm is to get.", *_ARM[:2], workers="livemostrecent"
+        )
+        self.crossovers = self._counter(
+            "crossovers", "Turns answered by another arm than the conversation's turn before.", "experiment"
+        )
+        self.excluded = self._counter("excluded_turns", "Turns that are out of the statistics.", *_ARM[:2], "reason")
+        self.turn = self._histogram("conversation_turn", "Turn number of each request.", _TURNS, *_ARM[:2])
+        self.adherence = self._counter(
+            "adherence", "Verdicts on answers: adherent, drifted, unknown.", *_ARM[:2], "turn_bucket", "verdict"
+        )
+        self.examinations_dropped = self._counter("examinations_dropped", "Answers that stayed unexamined in a rush.")
+        self.judge_tokens = self._counter("judge_tokens", "Tokens that judges used.", "model", "kind")
+        self.feedback = self._counter("feedback", "What users said of answers.", "kind")
+        self.shadows = self._counter("shadow_requests", "Answers that nobody saw.", *_ARM[:2], "outcome")
+        self.shadow_cost = self._counter("shadow_cost_usd", "Their cost in US dollars.", *_ARM[:2])
+        self.first_token = self._histogram("time_to_first_token_seconds", "Until the first token.", _SECONDS, *_ARM)
         self.per_token = self._histogram("time_per_output_token_seconds", "After the first.", _TOKEN_SECONDS, *_ARM)
         self.duration = self._histogram("request_duration_seconds", "Whole request.", _SECONDS, *_ARM)
-        self.overhead = self._histogram("overhead_seconds", "The gateway's own share.", _SECONDS, *_ARM)
+        self.overhead = self._histogram("overhead_seconds", "The gateway's own share.", _OVERHEAD_SECONDS, *_ARM)
         self.auxiliary = self._counter("auxiliary_requests", "Requests that are no turn, by rule.", "model", "rule")
-        self.in_flight = Gauge("gattway_in_flight_requests", "Requests being answered.", registry=self.registry)
+        self.in_flight = self._gauge("in_flight_requests", "Requests being answered.")
         self.upstream_errors = self._counter("upstream_errors", "Failures of upstreams.", "model", "kind")
+        self.retries = self._counter("upstream_retries", "Attempts after a request's first.", "model")
+        self.fallbacks = self._counter("fallbacks", "Answers of a model in another's stead.", "model", "instead_of")
         self.aborted = self._counter("streams_aborted", "Answers broken off, by whom.", "by")
-        self.ledger_pending = Gauge("gattway_ledger_pending_rows", "Rows not on disk yet.", registry=self.registry)
+        self.ledger_pending = self._gauge("ledger_pending_rows", "Rows not on disk yet, or not in the shared database.")
+        self.ledger_lag = self._gauge("ledger_lag_seconds", "Age of the oldest of them.", workers="livemax")
+        self.limits_degraded = self._gauge(
+            "limits_degraded", "1 while limits over several gateways are held by each alone.", workers="livemax"
+        )
         self.estimated = self._counter("usage_estimated", "Turns whose usage was counted here.", "model")
+        self.count_error = self._histogram(
+            "token_count_error_ratio", "Own count of the prompt beside the upstream's, as a share.", _ERRORS, "model"
+        )
+        self.build = self._gauge("build_info", "Always 1; the version is the label.", "version", workers="livemax")
+        self.build.labels(__version__).set(1)
+        self._exposition = Exposition(self._declared(), ProcessCollector(registry=None))
 
-    def exposition(self) -> bytes:
-        """All series in Prometheus's text format."""
-        return generate_latest(self.registry)
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """All series as text, and its content type: OpenMetrics where `accept` asks for it."""
+        self.refresh()
+        return self._exposition.render(accept)
+
+    def read(self, gauge: Gauge, value: Callable[[], float]) -> None:
+        """Have `gauge` show `value()` at each scrape."""
+        self._read.append((gauge, value))
+
+    def refresh(self) -> None:
+        """Take the gauges' readings."""
+        for gauge, value in self._read:
+            gauge.set(value())
+
+    @asynccontextmanager
+    async def kept_fresh(self) -> AsyncIterator[None]:
+        """Refresh every second while one of several workers serves; one process by itself does so when scraped."""
+        refreshing = asyncio.ensure_future(self._refresh_forever()) if is_multiprocess() else None
+        try:
+            yield
+        finally:
+            if refreshing is not None:
+                refreshing.cancel()
+
+    async def _refresh_forever(self) -> None:
+        while True:
+            self.refresh()
+            await asyncio.sleep(_REFRESH_S)
+
+    def expect(self, catalogue: Catalogue) -> None:
+        """Begin outcomes and errors of all that can be named at 0, so that a first one is an increase."""
+        arms = [(one.name, arm) for one in catalogue.experiments.values() for arm in one.arms.values()]
+        for experiment_name, arm in [*(("", arm) for arm in catalogue.direct.values()), *arms]:
+            bound = self._arm((experiment_name, arm.name, arm.model.name))
+            for outcome in OUTCOMES:
+                bound.of(self.requests, arm.strategy.name, outcome)
+        for model in catalogue.direct:
+            for error in _UPSTREAM_ERRORS:
+                self.upstream_errors.labels(model, error.kind)
+        for by in ("client", "upstream"):
+            self.aborted.labels(by)
+        self.exposition()  # the first scrape then finds its lines prepared
+
+    def count_refusal(self, error: GatewayError) -> None:
+        """Count an error answer that is the gateway's own; those of upstreams are counted by model."""
+        if not isinstance(error, UpstreamError | ClientLeft):
+            self.refusals.labels(type(error).__name__).inc()
+
+    def count_dealt(self, assignment: Assignment) -> None:
+        """Count a conversation that was dealt to an arm, and is part of the experiment."""
+        if assignment.excluded is None:
+            self.conversations.labels(assignment.experiment, assignment.arm).inc()
+
+    def count_adherence(self, experiment: str | None, arm: str | None, turn: int, adherent: bool | None) -> None:
+        """Count a verdict on the answer of a turn; None is a verdict that could not be reached."""
+        verdict = "unknown" if adherent is None else "adherent" if adherent else "drifted"
+        self.adherence.labels(experiment or "", arm or "", turn_bucket(turn), verdict).inc()
 
     def observe(self, row: Turn) -> None:
         """Count a turn that has ended."""
-        arm = (row.experiment or "", row.arm or "", row.model)
-        self.requests.labels(arm[0], arm[1], row.strategy, row.model, row.status).inc()
+        arm = self._arm((row.experiment or "", row.arm or "", row.model))
+        arm.of(self.requests, row.strategy, row.status).inc()
         if row.auxiliary is None:
-            self.turn.labels(*arm[:2]).observe(row.turn)
+            arm.turn.observe(row.turn)
         else:
             self.auxiliary.labels(row.model, row.auxiliary).inc()
-        for kind in ("prompt", "completion", "cached", "reasoning", "instruction", "repeated_instruction"):
-            tokens = getattr(row, f"{kind}_tokens")
-            if tokens:
-                self.tokens.labels(*arm, kind).inc(tokens)
-        for kind in ("input", "cached", "output"):
-            cost = getattr(row, f"cost_{kind}_usd")
-            if cost:
-                self.cost.labels(*arm, kind).inc(cost)
+        for kind in _TOKEN_KINDS:
+            if tokens := getattr(row, f"{kind}_tokens"):
+                arm.of(self.tokens, kind).inc(tokens)
+        for kind in _COST_KINDS:
+            if cost := getattr(row, f"cost_{kind}_usd"):
+                arm.of(self.cost, kind).inc(cost)
         if row.context_used is not None and row.context_window:
-            self.context_used.labels(*arm).observe(row.context_used / row.context_window)
-        if row.error_code == "context_length_exceeded":
-            self.overflow.labels(*arm, "rejected").inc()
+            arm.context_used.observe(row.context_used / row.context_window)
         if row.usage_source in ("counted", "partial"):
             self.estimated.labels(row.model).inc()
-        self._observe_times(row, arm)
+        if row.counted_prompt_tokens and row.prompt_tokens and _from_upstream(row, "prompt_tokens"):
+            self.count_error.labels(row.model).observe(abs(row.counted_prompt_tokens / row.prompt_tokens - 1))
+        if row.adherent is not None:
+            self.count_adherence(row.experiment, row.arm, row.turn, row.adherent)
+        self._observe_rarer(row, arm)
+        _observe_times(row, arm)
 
-    def _observe_times(self, row: Turn, arm: tuple[str, str, str]) -> None:
-        if row.overhead_ms is not None:
-            self.overhead.labels(*arm).observe(row.overhead_ms / 1e3)
-        if row.duration_ms is None:
-            return
-        self.duration.labels(*arm).observe(row.duration_ms / 1e3)
-        if row.ttft_ms is None:
-            return
-        self.first_token.labels(*arm).observe(row.ttft_ms / 1e3)
-        if row.completion_tokens and row.completion_tokens > 1:
-            self.per_token.labels(*arm).observe((row.duration_ms - row.ttft_ms) / 1e3 / (row.completion_tokens - 1))
+    def _observe_rarer(self, row: Turn, arm: _Bound) -> None:
+        if row.error_code == "context_length_exceeded":
+            self.overflow.labels(*arm.labels, "rejected").inc()
+        if row.excluded is not None:
+            self.excluded.labels(*arm.labels[:2], row.excluded).inc()
+        if row.attempts > 1:
+            self.retries.labels(row.model).inc(row.attempts - 1)
+        if row.fallback_for is not None:
+            self.fallbacks.labels(row.model, row.fallback_for).inc()
+        if row.experiment and row.auxiliary is None and self._crossovers.crosses(row):
+            self.crossovers.labels(row.experiment).inc()
+        for strategy, tokens in (row.counterfactual_prompt_tokens or {}).items():
+            arm.of(self.counterfactual_tokens, strategy).inc(tokens)
+        for strategy, cost in (row.counterfactual_cost_usd or {}).items():
+            arm.of(self.counterfactual_cost, strategy).inc(cost)
+
+    def _arm(self, labels: Arm) -> _Bound:
+        bound = self._bound.get(labels)
+        if bound is None:
+            bound = self._bound[labels] = _Bound(self, labels)
+        return bound
+
+    def _declared(self) -> list[Series]:
+        return [series for series in vars(self).values() if isinstance(series, Counter | Gauge | Histogram)]
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"gattway_{name}", text, labels, registry=self.registry)
+        return Counter(f"gattway_{name}", text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str, workers: _Merge = "livesum") -> Gauge:
+        """A gauge; `workers` says what several workers' values make."""
+        return Gauge(f"gattway_{name}", text, labels, registry=self._registry, multiprocess_mode=workers)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"gattway_{name}", text, labels, buckets=buckets, registry=self.registry)
+        return Histogram(f"gattway_{name}", text, labels, buckets=buckets, registry=self._registry)
+
+
+class _Bound:
+    """The series of one arm and model, looked up once: `labels()` costs more than counting does."""
+
+    __slots__ = ("_children", "context_used", "duration", "first_token", "labels", "overhead", "per_token", "turn")
+
+    def __init__(self, metrics: Metrics, labels: Arm) -> None:
+        self.labels = labels
+        self._children: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self.turn = metrics.turn.labels(*labels[:2])
+        self.context_used = metrics.context_used.labels(*labels)
+        self.first_token = metrics.first_token.labels(*labels)
+        self.per_token = metrics.per_token.labels(*labels)
+        self.duration = metrics.duration.labels(*labels)
+        self.overhead = metrics.overhead.labels(*labels)
+
+    def of(self, counter: Counter, *rest: str) -> Counter:
+        """The child of a counter whose labels are the arm's, then `rest`."""
+        key = (counter, rest)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = counter.labels(*self.labels, *rest)
+        return child
+
+
+def turn_bucket(turn: int) -> str:
+    """The label that stands for a turn number."""
+    return next((name for last, name in _TURN_BUCKETS if turn <= last), _LAST_TURN_BUCKET)
+
+
+def _observe_times(row: Turn, arm: _Bound) -> None:
+    """Each with the request's id as its exemplar, so that a slow bucket leads to a line of the log."""
+    exemplar = {"request_id": row.request_id}
+    if row.overhead_ms is not None:
+        arm.overhead.observe(row.overhead_ms / 1e3, exemplar)
+    if row.duration_ms is None:
+        return
+    arm.duration.observe(row.duration_ms / 1e3, exemplar)
+    if row.ttft_ms is None:
+        return
+    arm.first_token.observe(row.ttft_ms / 1e3, exemplar)
+    if row.completion_tokens and row.completion_tokens > 1:
+        arm.per_token.observe((row.duration_ms - row.ttft_ms) / 1e3 / (row.completion_tokens - 1), exemplar)
+
+
+def _from_upstream(row: Turn, figure: str) -> bool:
+    return (row.figure_sources or {}).get(figure) == "upstream"

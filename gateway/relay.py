@@ -14,7 +14,7 @@ import orjson
 
 from gateway.errors import GatewayError, UpstreamStatus, UpstreamUnavailable
 from gateway.wire.observe import Observation, is_usage_only
-from gateway.wire.required import fill_chunk
+from gateway.wire.required import Head, fill_chunk
 from gateway.wire.sse import data_of
 
 
@@ -26,7 +26,8 @@ class Relay:
         done: whether the upstream has said that it is done; what it sends after that is dropped.
     """
 
-    def __init__(self, *, wants_usage: bool) -> None:
+    def __init__(self, head: Head, *, wants_usage: bool) -> None:
+        self._head = head
         self._wants_usage = wants_usage
         self._failure: GatewayError | None = None
         self.seen = Observation()
@@ -64,10 +65,10 @@ class Relay:
             self.done = True
             return b""
         chunk = _parsed(data)
+        changed = fill_chunk(chunk, self._head)
         self.seen.see_chunk(chunk)
         if self.seen.error is not None:
             raise UpstreamStatus(_status_of(self.seen.error), {"error": self.seen.error})
-        changed = fill_chunk(chunk)
         if chunk.get("usage") is not None and not self._wants_usage:
             if is_usage_only(chunk):
                 return b""

@@ -7,12 +7,16 @@ import uuid
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.telemetry.logs import REQUEST_ID
+from gateway.telemetry.otlp import TRACEPARENT
+
 
 class RequestId:
     """Pure ASGI middleware: `request.state.request_id`, and `x-request-id` on every response."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, is_traced: bool = False) -> None:
         self._app = app
+        self._is_traced = is_traced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -21,6 +25,10 @@ class RequestId:
             return
         request_id = f"req_{uuid.uuid4().hex}"
         scope.setdefault("state", {})["request_id"] = request_id
+        REQUEST_ID.set(request_id)
+        if self._is_traced:
+            given = next((value for name, value in scope["headers"] if name == b"traceparent"), None)
+            TRACEPARENT.set(given.decode("latin-1") if given else None)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -15,12 +15,17 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-import strategies
 from gateway.access_settings import AuxiliarySettings, BoundsSettings, KeySettings, Origin, mistakes
+from gateway.accounting_settings import ComparisonSettings, PrefixCacheSettings, PriceSettings
 from gateway.config_errors import explain
 from gateway.errors import ConfigError
+from gateway.experiment_settings import ExperimentSettings
+from gateway.ledger_settings import LedgerSettings
+from gateway.relay_settings import RelaySettings, StreamingSettings
 from gateway.section import Name
 from gateway.section import Section as _Section
+from gateway.telemetry_settings import LoggingSettings, TelemetrySettings
+from gateway.ui_settings import UiSettings
 from gateway.upstream_settings import UpstreamSettings
 
 EMBEDDED_CONFIG = Path(__file__).parent / "embedded" / "gattway.toml"
@@ -41,6 +46,9 @@ class ServerSettings(_Section):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(
+        default=1, ge=1, le=256, description="Processes that serve together; each loads the embedded models for itself."
+    )
     grace_s: float = Field(
         default=30.0, ge=0, description="Seconds that running answers get to finish when the gateway is asked to stop."
     )
@@ -48,15 +56,14 @@ class ServerSettings(_Section):
     open: bool = Field(
         default=False, description="Serve without keys on an address that other machines reach; everybody may use it."
     )
+    allowed_hosts: list[str] = Field(
+        default_factory=list,
+        description="Host names, besides this machine's own, under which a gateway without keys answers on a loopback "
+        "address (a proxy's name, say); `*` for all.",
+    )
     cors_origins: list[Origin] = Field(
         default_factory=list, description="Origins whose web pages may call the gateway; `*` for all, none when empty."
     )
-
-
-class LedgerSettings(_Section):
-    """Where the books are kept."""
-
-    path: Path = Field(default=Path("gattway.db"), description="SQLite file of the ledger; made when missing.")
 
 
 class IdentitySettings(_Section):
@@ -94,18 +101,6 @@ class BreakerSettings(_Section):
     rest_s: float = Field(default=30.0, gt=0, description="Seconds of rest before one request probes it.")
 
 
-class PriceSettings(_Section):
-    """A model's price in USD per million tokens."""
-
-    input: float = Field(ge=0, description="USD per million fresh prompt tokens.")
-    output: float = Field(ge=0, description="USD per million completion tokens.")
-    cached: float | None = Field(
-        default=None,
-        ge=0,
-        description="USD per million prompt tokens read from the prefix cache; the input price when absent.",
-    )
-
-
 class ModelSettings(_Section):
     """A model that clients and arms may name."""
 
@@ -126,47 +121,16 @@ class ModelSettings(_Section):
     price: PriceSettings | None = Field(
         default=None, description="Price; from litellm's table when absent, else unknown."
     )
-
-
-class ArmSettings(_Section):
-    """One way of keeping the instruction alive."""
-
-    strategy: str = Field(description="Where the instruction goes: `once`, `every-turn`, `pass-through`.")
-    model: str = Field(description="Name of the model that answers.")
-    weight: float = Field(
-        default=1.0, ge=0, description="Share of new conversations, relative to the other arms' weights."
-    )
-    instruction: str | None = Field(
+    price_as: str | None = Field(
         default=None,
-        description="An instruction that the arm sets; absent: the client's system message is the instruction.",
+        description="litellm's name of the model whose price it has, where its own is not in litellm's table.",
     )
-    fallbacks: list[str] = Field(
-        default_factory=list,
-        description="Models that answer when the arm's own does not, in order; out of the statistics.",
+    price_surcharge: float = Field(
+        default=1.0, gt=0, description="Factor on every part of the price, as providers ask it for a tuned model."
     )
-    parameters: dict[str, Any] = Field(default_factory=dict, description="The strategy's own parameters.")
-
-    @model_validator(mode="after")
-    def _strategy_exists(self) -> ArmSettings:
-        strategy = strategies.make(self.strategy, **self.parameters)
-        strategy.place([{"role": "user", "content": ""}], self.instruction)
-        return self
-
-
-class ExperimentSettings(_Section):
-    """A split of traffic between arms, sticky per conversation."""
-
-    salt: str | None = Field(
-        default=None,
-        description="Seasons the assignment hash; the experiment's name when absent. A new salt deals anew.",
+    prefix_cache: PrefixCacheSettings | None = Field(
+        default=None, description="How its prefix cache works; by provider and model when absent."
     )
-    arms: dict[Name, ArmSettings] = Field(min_length=1, description="The arms by name.")
-
-    @model_validator(mode="after")
-    def _some_weight(self) -> ExperimentSettings:
-        if not any(arm.weight for arm in self.arms.values()):
-            raise ValueError("every arm has weight 0; give at least one arm a weight above 0")
-        return self
 
 
 class Settings(BaseSettings):
@@ -192,6 +156,12 @@ class Settings(BaseSettings):
     keys: dict[Name, KeySettings] = Field(default_factory=dict, description="Who may use the gateway, by name.")
     bounds: BoundsSettings = BoundsSettings()
     auxiliary: AuxiliarySettings = AuxiliarySettings()
+    relay: RelaySettings = RelaySettings()
+    ui: UiSettings = UiSettings()
+    logging: LoggingSettings = LoggingSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    streaming: StreamingSettings = StreamingSettings()
+    accounting: ComparisonSettings = ComparisonSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -230,11 +200,18 @@ class Settings(BaseSettings):
                 for key, model in [("model", arm.model), *(("fallbacks", fallback) for fallback in arm.fallbacks)]:
                     if model not in self.models:
                         raise ValueError(_unknown(f"experiments.{name}.arms.{arm_name}.{key}", model, self.models))
+            judge = experiment.adherence.judge
+            if judge is not None and judge not in self.models:
+                raise ValueError(_unknown(f"experiments.{name}.adherence.judge", judge, self.models))
         return self
 
     @model_validator(mode="after")
     def _keys_name_what_there_is(self) -> Settings:
         arms = [f"{name}:{arm}" for name, experiment in self.experiments.items() for arm in experiment.arms]
+        for name, experiment in self.experiments.items():
+            for key in experiment.audience.keys:
+                if key not in self.keys:
+                    raise ValueError(_unknown(f"experiments.{name}.audience.keys", key, self.keys))
         if mistake := mistakes(self.keys, [*self.experiments, *arms, *self.models]):
             raise ValueError(mistake)
         return self
@@ -277,8 +254,12 @@ def _with_absolute_folders(settings: Settings, base: Path) -> Settings:
         name: model.model_copy(update={"folder": base / model.folder}) if model.folder else model
         for name, model in settings.models.items()
     }
-    return settings.model_copy(update={"models": models})
+    experiments = {
+        name: one.model_copy(update={"checks_file": base / one.checks_file}) if one.checks_file else one
+        for name, one in settings.experiments.items()
+    }
+    return settings.model_copy(update={"models": models, "experiments": experiments})
 
 
 def _unknown(key: str, value: str, known: dict[str, Any]) -> str:
-    return f"{key}: {value!r} is not defined; known: {', '.join(sorted(known))}"
+    return f"{key}: {value!r} is not defined; known: {', '.join(sorted(known)) or 'none'}"

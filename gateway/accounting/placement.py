@@ -1,60 +1,275 @@
-"""What the instruction and its repetitions take of a prompt, and what other placements would have taken."""
+"""What the instruction and its repetitions take of a prompt, and what other placements of it would have taken."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any, Protocol
 
 import strategies
-from strategies import Message
-from strategies.instruction import text_of
+from gateway.accounting.caching import Overlap
+from gateway.accounting.remembered import Recent, common
+from strategies import Message, Strategy
+from strategies.base import Incremental
+from strategies.instruction import INSTRUCTION_ROLES, text_of
 
-COUNTERFACTUAL = ("once", "every-turn")
-"""Strategies whose prompt is counted for every turn, whichever of them was used."""
+CACHE_MARKS = ("cache_control", "prompt_cache_breakpoint")
+"""What a content part or message carries that ends a prefix to be cached (Anthropic; OpenAI from GPT-5.6 on)."""
+
+
+class _Prompt(Protocol):
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def exact(self) -> bool: ...
+    def head(self, count: int) -> Any: ...
+    def until(self, count: int) -> int: ...
+    def shared(self, before: Any) -> tuple[int, int]: ...
 
 
 class _Counter(Protocol):
-    def messages(self, messages: list[Message]) -> int: ...
-    def text(self, text: str) -> int: ...
+    def prompt(self, messages: Sequence[Message], known: Mapping[int, int] = ...) -> _Prompt: ...
+    def fixed(self, text: str) -> int: ...
+    def keys(self, messages: Sequence[Message]) -> list[int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A placed prompt that has been counted: its tokens, whether they are all, and, of the one that was sent, its
+    extra copies of the instruction."""
+
+    tokens: int
+    exact: bool
+    extra_copies: int
+
+
+Memory = Recent[tuple[int, str | None, int], _Counted]
+"""Counted prompts by strategy (the object), the arm's instruction and the client's messages: a turn goes on from the
+one before. For strategies that live as long as it does."""
+
+MEMORY_LIMIT = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class PlacementCounts:
-    """Token counts of one prompt.
+    """Token counts of one turn.
 
-    `instruction_tokens` is one copy of the instruction, `repeated_instruction_tokens` all copies that the prompt holds
-    beyond those of saying it once; both None when there is no instruction. `counterfactual` is prompt tokens by
-    strategy: their differences are what repetition costs with everything around the copies.
+    Attributes:
+        prompt_tokens: the prompt that was sent, text alone.
+        exact: whether that is all of it: no tools, pictures or sounds, whose tokens are not known.
+        instruction_tokens: one copy of the instruction; None when there is none.
+        repeated_instruction_tokens: all copies that the prompt holds beyond those of saying it once.
+        head_tokens: what stands in front of the first turn and does not grow with the conversation.
+        user_turns: user messages in the prompt.
+        overlaps: by strategy, the prompt that it makes of the same messages beside that of the turn before; the one
+            that was used stands first.
     """
 
     prompt_tokens: int
+    exact: bool
     instruction_tokens: int | None
     repeated_instruction_tokens: int | None
-    counterfactual: dict[str, int]
+    head_tokens: int
+    user_turns: int
+    overlaps: Mapping[str, Overlap] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What is to be counted.
+
+    Attributes:
+        messages: the client's; `placed` is what `strategy` made of them.
+        instruction: the arm's own instruction, or None where the client's system message is it.
+        continues: whether the messages up to the last answer were the turn before, and that was answered here.
+        has_tools: whether the request defines tools or a format, whose tokens are not known.
+        marks: whether the client's marks for the provider's cache count.
+    """
+
+    messages: Sequence[Message]
+    placed: Sequence[Message]
+    strategy: Strategy
+    instruction: str | None = None
+    continues: bool = False
+    has_tools: bool = False
+    marks: bool = False
+
+
+def comparable(names: Iterable[str] | None, instruction: str | None) -> dict[str, Strategy]:
+    """The strategies to compare with: those of the given names, else all that need no parameters.
+
+    Left out are those that cannot place this instruction, and `pass-through`, which places none.
+    """
+    found = {}
+    for name in strategies.FACTORIES if names is None else names:
+        parameters = inspect.signature(strategies.FACTORIES[name]).parameters.values()
+        if name == "pass-through" or any(parameter.default is parameter.empty for parameter in parameters):
+            continue
+        strategy = strategies.make(name)
+        try:
+            strategy.place([{"role": "user", "content": "-"}], instruction)
+        except ValueError:
+            continue
+        found[name] = strategy
+    return found
 
 
 def count_placement(
-    counter: _Counter, messages: Sequence[Message], placed: list[Message], instruction: str | None
+    counter: _Counter, turn: Turn, others: Mapping[str, Strategy], memory: Memory | None = None
 ) -> PlacementCounts:
-    """Count a placed prompt and its alternatives.
+    """Count a placed prompt and what `others` would have made of the same messages.
 
     Args:
-        messages: the client's messages; `placed` is what the arm's strategy made of them.
-        instruction: the arm's own instruction, or None where the client's system message is it.
+        memory: what earlier turns were counted as; strategies that only append are then counted from there.
     """
-    prompt_tokens = counter.messages(placed)
-    others = {name: strategies.make(name).place(messages, instruction) for name in COUNTERFACTUAL}
-    counterfactual = {
-        name: prompt_tokens if other == placed else counter.messages(other) for name, other in others.items()
-    }
-    text = instruction or strategies.instruction_of(messages)
-    if not text:
-        return PlacementCounts(prompt_tokens, None, None, counterfactual)
-    size = counter.text(text)
-    extra_copies = max(0, _copies(text, placed) - _copies(text, others["once"]))
-    return PlacementCounts(prompt_tokens, size, extra_copies * size, counterfactual)
+    text = turn.instruction or strategies.instruction_of(turn.messages)
+    once = strategies.make("once").place(turn.messages, turn.instruction)
+    counting = _Counting(counter, turn, text, once, memory)
+    overlaps: dict[str, Overlap] = {}
+    own, overlaps[turn.strategy.name] = counting.overlap(turn.strategy, turn.placed)
+    for name, strategy in others.items():
+        if name != turn.strategy.name:
+            _, overlaps[name] = counting.overlap(strategy, once if name == "once" else None)
+    size = counter.fixed(text) if text else None
+    head = list(takewhile(lambda message: message.get("role") in INSTRUCTION_ROLES, turn.placed))
+    return PlacementCounts(
+        prompt_tokens=own.tokens,
+        exact=own.exact and not turn.has_tools,
+        instruction_tokens=size,
+        repeated_instruction_tokens=None if size is None else size * max(0, own.extra_copies),
+        head_tokens=sum(counter.fixed(text_of(message.get("content"))) for message in head),
+        user_turns=[message["role"] for message in turn.placed].count("user"),
+        overlaps=overlaps,
+    )
 
 
-def _copies(text: str, messages: Sequence[Message]) -> int:
-    return sum(text_of(message.get("content")).count(text) for message in messages)
+class _Counting:
+    """One turn's counts, by strategy."""
+
+    def __init__(
+        self, counter: _Counter, turn: Turn, text: str | None, once: Sequence[Message], memory: Memory | None
+    ) -> None:
+        self._counter = counter
+        self._turn = turn
+        self._text = text
+        self._once = once
+        self._last = _last_answer(turn.messages) if turn.continues else None
+        keys = counter.keys(turn.messages) if memory is not None and not turn.marks else []
+        self._memory = memory if keys else None
+        self._known = dict(zip(map(id, turn.messages), keys, strict=True)) if keys else {}
+        self._key = hash(tuple(keys))
+        self._key_before = hash(tuple(keys[: self._last])) if self._last is not None else 0
+
+    def overlap(self, strategy: Strategy, placed: Sequence[Message] | None) -> tuple[_Counted, Overlap]:
+        """The counts of what a strategy makes of the messages (`placed`, where that is known), and its overlap with the
+        turn before."""
+        counted, overlap = self._since(strategy, placed) or self._whole(strategy, self._placed(strategy, placed))
+        if self._memory is not None:
+            self._memory.put((id(strategy), self._turn.instruction, self._key), counted)
+        return counted, overlap
+
+    def _placed(self, strategy: Strategy, placed: Sequence[Message] | None) -> Sequence[Message]:
+        return strategy.place(self._turn.messages, self._turn.instruction) if placed is None else placed
+
+    def _since(self, strategy: Strategy, placed: Sequence[Message] | None) -> tuple[_Counted, Overlap] | None:
+        """From the counts of the turn before, where they are known."""
+        before = self._recall(strategy)
+        if before is None or self._last is None:
+            return None
+        if not strategy.append_only:
+            return self._moved(before, strategy, self._placed(strategy, placed))
+        if placed is None and isinstance(strategy, Incremental):
+            return self._grown(before, strategy.place_from(self._last, self._turn.messages, self._turn.instruction))
+        placed = self._placed(strategy, placed)
+        index = self._answer_in(placed)
+        return None if index is None else self._grown(before, placed[index:], placed)
+
+    def _recall(self, strategy: Strategy) -> _Counted | None:
+        if self._memory is None or self._last is None:
+            return None
+        return self._memory.get((id(strategy), self._turn.instruction, self._key_before))
+
+    def _grown(
+        self, before: _Counted, new: Sequence[Message], placed: Sequence[Message] | None = None
+    ) -> tuple[_Counted, Overlap]:
+        """From the turn before on: its answer and what came after, at the end of `placed`."""
+        tail = self._counter.prompt(new)
+        opening, with_answer = tail.shared(tail.head(0))
+        extra = before.extra_copies
+        if placed is self._turn.placed:
+            extra += self._extra(new, self._once[self._answer_in(self._once) or 0 :])
+        counted = _Counted(before.tokens + tail.tokens - opening, before.exact and tail.exact, extra)
+        return counted, Overlap(counted.tokens, before.tokens, before.tokens + with_answer - opening, before.tokens)
+
+    def _moved(
+        self, before: _Counted, strategy: Strategy, placed: Sequence[Message]
+    ) -> tuple[_Counted, Overlap] | None:
+        """From where the prompt is not that of the turn before any more: old messages that both leave as they were are
+        the same objects. Not where that was never counted whole."""
+        earlier = strategy.place(self._turn.messages[: self._last], self._turn.instruction)
+        same = common(placed, earlier)
+        if not before.exact:
+            return None
+        tail, tail_before = (self._counter.prompt(some[same:]) for some in (placed, earlier))
+        ahead = before.tokens - tail_before.tokens
+        read, known = tail.shared(tail_before)
+        extra = self._extra(placed, self._once) if placed is self._turn.placed else 0
+        counted = _Counted(ahead + tail.tokens, tail.exact, extra)
+        return counted, Overlap(counted.tokens, ahead + read, ahead + known, before.tokens)
+
+    def _whole(self, strategy: Strategy, placed: Sequence[Message]) -> tuple[_Counted, Overlap]:
+        prompt = self._counter.prompt(placed, self._known)
+        extra = self._extra(placed, self._once) if placed is self._turn.placed else 0
+        counted = _Counted(prompt.tokens, prompt.exact, extra)
+        marks = _marks(placed, prompt) if self._turn.marks else ()
+        if self._last is None:
+            return counted, Overlap(prompt.tokens, marks=marks)
+        if strategy.append_only:
+            # The prompt before is the beginning of this one, up to the very message object that answered it.
+            index = self._answer_in(placed)
+            placed_before: Sequence[Message] = placed[:index]
+            before = prompt.head(len(placed_before))
+        else:
+            placed_before = strategy.place(self._turn.messages[: self._last], self._turn.instruction)
+            before = self._counter.prompt(placed_before, self._known)
+        read, known = prompt.shared(before)
+        marks_before = _marks(placed_before, before) if self._turn.marks else ()
+        return counted, Overlap(prompt.tokens, read, known, before.tokens, marks, marks_before)
+
+    def _answer_in(self, placed: Sequence[Message]) -> int | None:
+        """Where the last answer stands in placed messages: strategies leave it the very object that it is."""
+        assert self._last is not None
+        answer = self._turn.messages[self._last]
+        return next((index for index in range(len(placed) - 1, -1, -1) if placed[index] is answer), None)
+
+    def _extra(self, placed: Sequence[Message], once: Sequence[Message]) -> int:
+        """Copies of the instruction beyond those of saying it once; messages that both have cancel out."""
+        if self._text is None or placed is once:
+            return 0
+        return _copies(self._text, placed, beside=once) - _copies(self._text, once, beside=placed)
+
+
+def _last_answer(messages: Sequence[Message]) -> int | None:
+    """The index of the last assistant message: everything ahead of it was the prompt of the turn before."""
+    for index in range(len(messages) - 1, 0, -1):
+        if messages[index].get("role") == "assistant":
+            return index
+    return None
+
+
+def _marks(messages: Sequence[Message], prompt: _Prompt) -> tuple[int, ...]:
+    """Lengths of the prefixes that the client marked, to the end of the message that holds the mark."""
+    return tuple(prompt.until(index + 1) for index, message in enumerate(messages) if _is_marked(message))
+
+
+def _is_marked(message: Message) -> bool:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else ()
+    return any(mark in holder for holder in (message, *parts) for mark in CACHE_MARKS)
+
+
+def _copies(text: str, messages: Sequence[Message], *, beside: Sequence[Message]) -> int:
+    shared = set(map(id, beside))
+    return sum(text_of(message.get("content")).count(text) for message in messages if id(message) not in shared)

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 
-def headroom_turns(window: int | None, used: int | None, used_before: int | None) -> int | None:
-    """How many more turns like the last one fit.
+def headroom_tokens(window: int | None, used: int | None) -> int | None:
+    """Tokens left in the window; None when the window or the use is unknown."""
+    return None if window is None or used is None else max(0, window - used)
+
+
+def growth_per_turn(used: int, head: int, turns: int) -> float:
+    """By how many tokens a conversation has grown with each of its turns, on average.
+
+    Args:
+        used: tokens used after its last turn, prompt and answer together.
+        head: those of them that stand in front of the first turn and do not grow.
+        turns: user turns in the prompt.
+    """
+    return max(0, used - head) / max(1, turns)
+
+
+def headroom_turns(window: int | None, used: int | None, head: int, turns: int) -> int | None:
+    """How many more turns like those so far fit, whole ones; None when that is unknown or there is no growth.
 
     Args:
         window: the model's context window in tokens.
-        used: tokens used after this turn, prompt and answer together.
-        used_before: tokens used after the turn before; None at the first turn.
-
-    Returns:
-        Whole turns, at least 0; None when the window or the use is unknown.
+        used, head, turns: as for `growth_per_turn`.
     """
-    if window is None or used is None:
+    left = headroom_tokens(window, used)
+    if left is None or used is None:
         return None
-    growth = used - (used_before or 0)
-    if growth <= 0:
-        growth = used
-    return max(0, (window - used) // growth) if growth else None
+    growth = growth_per_turn(used, head, turns)
+    return int(left // growth) if growth else None

@@ -2,68 +2,95 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import orjson
+
+from gateway.experiments.allocation import Allocations
 from gateway.experiments.assignment import deal, position
+from gateway.experiments.split import Exposure, Split
+from gateway.ledger.lookup import Lookup
 from gateway.ledger.records import Assignment
-from gateway.ledger.store import Store
 
 REMEMBERED = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """A conversation's arm; `excluded` says why it is no part of the experiment (`coverage`, `audience`), None when it
+    is. `assignment` is to be recorded where it was dealt just now."""
+
+    arm: str
+    excluded: str | None
+    assignment: Assignment | None = None
 
 
 class Assigner:
     """Knows which arm each conversation was dealt in each experiment."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._dealt: OrderedDict[tuple[str, str, str], str] = OrderedDict()
+    def __init__(self, lookup: Lookup, allocations: Allocations) -> None:
+        self._lookup = lookup
+        self._allocations = allocations
+        self._dealt: OrderedDict[tuple[str, str, str], tuple[str, str | None]] = OrderedDict()
 
-    async def arm(
-        self,
-        experiment: str,
-        salt: str,
-        weights: Mapping[str, float],
-        conversation_id: str,
-        *,
-        key_name: str | None = None,
-        is_new: bool,
-    ) -> tuple[str, Assignment | None]:
-        """The conversation's arm, and the assignment to record when it was dealt just now.
+    async def arm(self, split: Split, conversation_id: str, exposure: Exposure, *, is_new: bool) -> Dealt:
+        """The conversation's arm.
 
-        New weights and new arms never move a conversation; an arm that is gone from the config does, for there
-        is nothing left to stick to.
+        New weights, arms, coverage and audiences never move a conversation; an arm that is gone from the config does,
+        for there is nothing left to stick to.
 
         Args:
-            key_name: whose conversation it is; the same id under another key is another conversation.
+            exposure: what is known of the conversation; its key makes the same id another conversation.
             is_new: the gateway has just made the conversation up, so the ledger cannot know it.
         """
-        key = (experiment, conversation_id, key_name or "")
+        key = (split.name, conversation_id, exposure.key_name or "")
         known = self._dealt.get(key)
         if known is None and not is_new:
-            known = await asyncio.to_thread(self._store.assignment, conversation_id, experiment, key_name or "")
-        if known is not None and known in weights:
+            known = await self._lookup.assignment(conversation_id, split.name, exposure.key_name or "")
+        if known is not None and known[0] in split.weights:
             self._remember(key, known)
-            return known, None
-        arm = deal(weights, position(salt, _own(conversation_id, key_name)))
-        self._remember(key, arm)
-        return arm, Assignment(conversation_id, experiment, arm, datetime.now(UTC).isoformat(), key_name or "")
+            return Dealt(*known)
+        assignment = self._deal(split, conversation_id, exposure)
+        self._remember(key, (assignment.arm, assignment.excluded))
+        return Dealt(assignment.arm, assignment.excluded, assignment)
 
-    async def expected(
-        self, experiment: str, salt: str, weights: Mapping[str, float], conversation_id: str, key_name: str | None
-    ) -> str:
+    async def expected(self, split: Split, conversation_id: str, exposure: Exposure) -> str:
         """The conversation's arm, or the one that it would be dealt now; deals nothing."""
-        known = self._dealt.get((experiment, conversation_id, key_name or ""))
+        known = self._dealt.get((split.name, conversation_id, exposure.key_name or ""))
         if known is None:
-            known = await asyncio.to_thread(self._store.assignment, conversation_id, experiment, key_name or "")
-        if known is not None and known in weights:
-            return known
-        return deal(weights, position(salt, _own(conversation_id, key_name)))
+            known = await self._lookup.assignment(conversation_id, split.name, exposure.key_name or "")
+        if known is not None and known[0] in split.weights:
+            return known[0]
+        return self._deal(split, conversation_id, exposure).arm
 
-    def _remember(self, key: tuple[str, str, str], arm: str) -> None:
-        self._dealt[key] = arm
+    def _deal(self, split: Split, conversation_id: str, exposure: Exposure) -> Assignment:
+        now = self._allocations.of(split)
+        own = _own(conversation_id, exposure.key_name)
+        excluded = None
+        if not split.audience.holds(exposure.key_name, exposure.headers):
+            excluded = "audience"
+        elif position(f"{split.salt}\ncoverage", own) >= now.coverage:
+            excluded = "coverage"
+        arm = (split.outside or next(iter(split.weights))) if excluded else deal(now.shares, position(split.salt, own))
+        return Assignment(
+            conversation_id=conversation_id,
+            experiment=split.name,
+            arm=arm,
+            assigned_at=datetime.now(UTC).isoformat(),
+            key_name=exposure.key_name or "",
+            policy=split.policy,
+            propensity=None if excluded else now.shares[arm],
+            weights=orjson.dumps(dict(now.shares), option=orjson.OPT_SORT_KEYS).decode(),
+            excluded=excluded,
+            turn=exposure.turn,
+            instruction_chars=exposure.instruction_chars,
+            prompt_chars=exposure.prompt_chars,
+        )
+
+    def _remember(self, key: tuple[str, str, str], dealt: tuple[str, str | None]) -> None:
+        self._dealt[key] = dealt
         self._dealt.move_to_end(key)
         if len(self._dealt) > REMEMBERED:
             self._dealt.popitem(last=False)

@@ -2,7 +2,11 @@
 
 A request waits for the commit that holds its row, and only then lets go of the end of its answer. While the
 database refuses (disk full, read-only), rows are kept, `problem` says why, and the thread tries again until it
-heals.
+heals. What is said of a row later (a verdict, feedback) goes the same way.
+
+A request that has begun leaves a note, which nobody waits for: it goes to the disk with the next commit after
+`LINGER_S` seconds, unless the request has ended by then. The notes of a gateway that died are closed by
+`gateway.ledger.interrupted`.
 """
 
 from __future__ import annotations
@@ -11,49 +15,51 @@ import asyncio
 import logging
 import queue
 import threading
-from dataclasses import asdict, dataclass
+import time
+from collections import deque
+from collections.abc import Callable
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import LedgerError
-from gateway.ledger.records import Assignment, Turn
-from gateway.ledger.schema import assignments, turns
+from gateway.ledger.amendments import Amendment
+from gateway.ledger.clock import ClockWatch
+from gateway.ledger.commit import Group, Item
+from gateway.ledger.records import Allocation, Assignment, Turn
 
 MAX_GROUP = 512
 RETRY_S = 0.5
+LINGER_S = 0.05
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Item:
-    row: Turn
-    assignment: Assignment | None
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None]
+class _Wake:
+    """Put into the queue: look again, or stop."""
 
-    def settle(self, error: LedgerError | None) -> None:
-        self.loop.call_soon_threadsafe(self._resolve, error)
 
-    def _resolve(self, error: LedgerError | None) -> None:
-        if self.done.done():
-            return
-        if error is None:
-            self.done.set_result(None)
-        else:
-            self.done.set_exception(error)
+_LOOK, _STOP = _Wake(), _Wake()
 
 
 class Writer:
-    """The one writer of a ledger."""
+    """The one writer of a gateway.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        owner: the name under which this gateway's requests are noted as begun.
+        on_commit: called from the writer's thread when rows have reached the disk.
+    """
+
+    def __init__(self, engine: Engine, owner: str = "", on_commit: Callable[[], None] | None = None) -> None:
         self._engine = engine
+        self._owner = owner
+        self._on_commit = on_commit
         self._connection: Connection | None = None
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._in_hand: list[_Item] = []
+        self._queue: queue.SimpleQueue[Item | _Wake] = queue.SimpleQueue()
+        self._in_hand: list[Item] = []
+        self._open: dict[str, bool] = {}  # requests under way, and whether they are noted on the disk
+        self._fresh: deque[tuple[float, Turn]] = deque()  # begun not long ago, with the time (monotonic s)
+        self._clock = ClockWatch()
         self.problem: str | None = None
         """Why rows cannot be written at present; None when they can."""
         self._thread = threading.Thread(target=self._run, name="gattway-ledger", daemon=True)
@@ -64,40 +70,70 @@ class Writer:
         """Rows that are not on disk yet."""
         return self._queue.qsize() + len(self._in_hand)
 
-    async def write(self, row: Turn, assignment: Assignment | None = None) -> None:
-        """Return once the row is on disk.
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest row that is not on disk yet, in seconds; 0 when there is none."""
+        oldest = self._in_hand[:1]
+        return time.monotonic() - oldest[0].since if oldest else 0.0
+
+    def begin(self, row: Turn) -> None:
+        """Note that a request has begun; waits for nothing."""
+        sleeping = not self._fresh
+        self._open[row.request_id] = False
+        self._fresh.append((time.monotonic(), row))
+        if sleeping:
+            self._queue.put(_LOOK)
+
+    async def write(self, row: Turn, assignment: Assignment | None = None, sealed: bytes | None = None) -> None:
+        """Return once the row is on disk, with the `sealed` content of its turn.
 
         Raises:
             LedgerError: the database refused it; the row is kept and tried again.
         """
         loop = asyncio.get_running_loop()
-        item = _Item(row, assignment, loop, loop.create_future())
-        self._queue.put(item)
-        await asyncio.shield(item.done)
+        await self._put(Item(row, assignment, sealed, loop, loop.create_future()))
+
+    async def amend(self, amendment: Amendment | Allocation) -> None:
+        """Write what is said of rows that were written before, or new weights of an experiment.
+
+        Returns once it is on disk.
+
+        Raises:
+            LedgerError: the database refused it; it is kept and tried again.
+        """
+        loop = asyncio.get_running_loop()
+        await self._put(Item(None, None, None, loop, loop.create_future(), amendment))
 
     def close(self) -> None:
         """Write what is left and stop; returns when the thread has ended."""
-        self._queue.put(None)
+        self._queue.put(_STOP)
         self._thread.join()
+
+    async def _put(self, item: Item) -> None:
+        self._queue.put(item)
+        await asyncio.shield(item.done)
 
     def _run(self) -> None:
         stopping = False
         while not stopping:
             items, stopping = self._take()
             self._in_hand = [*self._in_hand, *items]
-            if self._in_hand:
-                self._commit()
+            notes = self._notes()
+            if self._in_hand or notes:
+                self._clock.look()
+                self._commit(self._in_hand, notes)
         self._disconnect()
         if self._in_hand:
             log.error("%d rows could not be written: %s", len(self._in_hand), self.problem)
 
-    def _take(self) -> tuple[list[_Item], bool]:
-        """Wait for an item, then take whatever else is there; the flag says that it is time to stop."""
-        items: list[_Item] = []
+    def _take(self) -> tuple[list[Item], bool]:
+        """Wait until there is something to do, then take whatever is there; the flag says that it is time to stop."""
+        items: list[Item] = []
         try:
-            item = self._queue.get(timeout=RETRY_S if self._in_hand else None)
-            while item is not None:
-                items.append(item)
+            item = self._queue.get(timeout=self._wait_s())
+            while item is not _STOP:
+                if isinstance(item, Item):
+                    items.append(item)
                 if len(items) == MAX_GROUP:
                     return items, False
                 item = self._queue.get_nowait()
@@ -105,31 +141,57 @@ class Writer:
             return items, False
         return items, True
 
-    def _commit(self) -> None:
-        group = self._in_hand
+    def _wait_s(self) -> float | None:
+        if self._in_hand or self.problem:
+            return RETRY_S
+        return LINGER_S if self._fresh else None
+
+    def _notes(self) -> list[Turn]:
+        """Requests that began a while ago, are still under way and not on the disk."""
+        due, notes = time.monotonic() - LINGER_S, []
+        ended = {item.row.request_id for item in self._in_hand if item.row is not None}
+        while self._fresh and self._fresh[0][0] <= due:
+            row = self._fresh.popleft()[1]
+            if row.request_id in self._open and row.request_id not in ended:
+                notes.append(row)
+        return notes
+
+    def _commit(self, items: list[Item], notes: list[Turn]) -> None:
+        ended = [item.row.request_id for item in items if item.row is not None]
+        group = Group(items, notes, [request_id for request_id in ended if self._open.get(request_id)], self._owner)
+        failure: LedgerError | None = None
         try:
-            self._insert(group)
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            with self._connection.begin():
+                group.apply(self._connection)
         except SQLAlchemyError as error:
             self._disconnect()
-            self.problem = f"the ledger cannot be written: {getattr(error, 'orig', None) or error}"
-            log.error("%s; %d rows are kept and tried again", self.problem, len(group))
-            failure: LedgerError | None = LedgerError(self.problem)
+            self._fresh.extendleft((0.0, row) for row in reversed(notes))
+            failure = self._refused(error, len(items))
         else:
-            if self.problem:
-                log.warning("the ledger can be written again")
-            self.problem = failure = None
-            self._in_hand = []
-        for item in group:
+            self._settled(ended, notes)
+        for item in items:
             item.settle(failure)
 
-    def _insert(self, group: list[_Item]) -> None:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        dealt = [asdict(item.assignment) for item in group if item.assignment is not None]
-        with self._connection.begin():
-            self._connection.execute(insert(turns).on_conflict_do_nothing(), [item.row.as_dict() for item in group])
-            if dealt:
-                self._connection.execute(insert(assignments).on_conflict_do_nothing(), dealt)
+    def _refused(self, error: SQLAlchemyError, rows: int) -> LedgerError:
+        problem = f"the ledger cannot be written: {getattr(error, 'orig', None) or error}"
+        if problem != self.problem:
+            log.error("%s; %d rows are kept and tried again", problem, rows)
+        self.problem = problem
+        return LedgerError(problem)
+
+    def _settled(self, ended: list[str], notes: list[Turn]) -> None:
+        if self.problem:
+            log.warning("the ledger can be written again")
+        self.problem = None
+        self._in_hand = []
+        for row in notes:
+            self._open[row.request_id] = True
+        for request_id in ended:
+            self._open.pop(request_id, None)
+        if self._on_commit is not None:
+            self._on_commit()
 
     def _disconnect(self) -> None:
         if self._connection is None:

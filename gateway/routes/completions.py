@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.chat import Chat
 from gateway.routes.client import arrival_of, read_body, unless_client_leaves
+from gateway.routes.schema import completes, takes
 from gateway.routes.stream import event_stream
 from gateway.wire.request import parse
 
@@ -14,7 +15,11 @@ def router(chat: Chat, max_body_bytes: int) -> APIRouter:
     """The route over one `Chat`."""
     routes = APIRouter()
 
-    @routes.post("/v1/chat/completions")
+    @routes.post(
+        "/v1/chat/completions",
+        openapi_extra=takes("ChatRequest"),
+        responses=completes("ChatCompletion", "a `chat.completion.chunk`, and then `[DONE]`"),
+    )
     async def complete(request: Request) -> Response:
         """OpenAI's chat completion, streaming and not (https://platform.openai.com/docs/api-reference/chat)."""
         arrival = arrival_of(request)

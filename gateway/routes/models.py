@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 
 from gateway.catalogue import Arm, Catalogue
 from gateway.keys import Key
+from gateway.routes.schema import gives
 
 
 def router(catalogue: Catalogue, started_at: int) -> APIRouter:
@@ -21,7 +22,7 @@ def router(catalogue: Catalogue, started_at: int) -> APIRouter:
         described = {"id": name, "object": "model", "created": started_at, "owned_by": "gattway", "kind": kind}
         return {**described, "context_window": _window(arms), "price": _price(arms[0]) if len(arms) == 1 else None}
 
-    @routes.get("/v1/models")
+    @routes.get("/v1/models", responses=gives("Models", "The models, experiments and arms"))
     def list_models(request: Request) -> dict[str, Any]:
         """All that the client may name."""
         key: Key = request.state.key
@@ -29,7 +30,7 @@ def router(catalogue: Catalogue, started_at: int) -> APIRouter:
         ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
         return {"object": "list", "data": data, **ends, "has_more": False}
 
-    @routes.get("/v1/models/{name:path}")
+    @routes.get("/v1/models/{name:path}", responses=gives("Model", "The model, experiment or arm"))
     def get_model(request: Request, name: str) -> dict[str, Any]:
         """One of them."""
         return described(name, request.state.key)
@@ -48,5 +49,5 @@ def _price(arm: Arm) -> dict[str, Any] | None:
     price = arm.model.price
     if price is None:
         return None
-    kinds = {"input": price.input, "cached": price.cached, "output": price.output}
-    return {**{kind: round(value * 1e6, 6) for kind, value in kinds.items()}, "source": price.source}
+    kinds = {"input": price.rates.input, "cached": price.rates.cached, "output": price.rates.output}
+    return {**{kind: round(value, 6) for kind, value in kinds.items()}, "source": price.source}

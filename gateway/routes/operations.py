@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from gateway.draining import Draining
-from gateway.ledger.writer import Writer
+from gateway.ledger.books import Books
 from gateway.metrics import Metrics
+from gateway.routes.schema import gives
 
 
-def router(metrics: Metrics, writer: Writer, draining: Draining) -> APIRouter:
+def router(metrics: Metrics, books: Books, draining: Draining) -> APIRouter:
     """The routes."""
     routes = APIRouter()
 
-    @routes.get("/metrics")
-    def get_metrics() -> Response:
-        """All series in Prometheus's text format."""
-        metrics.ledger_pending.set(writer.pending)
-        return Response(metrics.exposition(), media_type=metrics.content_type)
+    @routes.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
+    )
+    def get_metrics(request: Request) -> Response:
+        """All series in Prometheus's text format, or as OpenMetrics, with exemplars, where `Accept` asks for it."""
+        text, content_type = metrics.exposition(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
 
-    @routes.get("/health/live")
+    @routes.get("/health/live", responses=gives("Health", "It answers"))
     def live() -> dict[str, str]:
         """Whether the process answers at all."""
         return {"status": "ok"}
 
-    @routes.get("/health/ready")
+    @routes.get(
+        "/health/ready",
+        responses={**gives("Health", "It takes requests"), 503: {**gives("Health", "It does not, and why")[200]}},
+    )
     def ready() -> Response:
         """Whether it can take requests; 503 with the reason when it cannot."""
-        reason = "the gateway is shutting down" if draining.begun else writer.problem
+        reason = "the gateway is shutting down" if draining.begun else books.writer.problem
         if reason:
             return JSONResponse({"status": "unavailable", "reason": reason}, status_code=503)
         return JSONResponse({"status": "ok"})

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from gateway.errors import UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream_settings import OpenAIUpstreamSettings
@@ -27,7 +29,7 @@ class PassthroughUpstream:
     kind: ClassVar[str] = "openai"
 
     def __init__(self, settings: OpenAIUpstreamSettings) -> None:
-        self._url = settings.base_url.rstrip("/") + "/chat/completions"
+        self._base_url = settings.base_url.rstrip("/")
         key = settings.api_key()
         self._authorization = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_s)
@@ -35,29 +37,46 @@ class PassthroughUpstream:
 
     async def send(self, body: dict[str, Any], *, stream: bool, headers: Mapping[str, str]) -> Reply:
         """See `Upstream.send`."""
+        response = await self._post("chat/completions", orjson.dumps(body), headers)
         try:
-            response = await self._post(orjson.dumps(body), headers)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise _translated(error) from None
-        try:
-            await _check(response, stream)
+            await _check(response)
+            if stream:
+                _check_is_stream(response)
         except BaseException:
             response.close()
             raise
-        return Reply(response.status, dict(response.headers), _reads(response), _closer(response))
+        return _reply(response)
 
-    async def _post(self, data: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def relay(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """See `Upstream.relay`."""
+        response = await self._post(path, body, headers)
+        try:
+            await _check(response)
+        except BaseException:
+            response.close()
+            raise
+        return _reply(response)
+
+    async def _post(self, path: str, data: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Post, once more where the server had closed an idle connection at the very moment it was used again."""
         use = _Use()
         for_it = {"content-type": "application/json", **headers, **self._authorization}
+        post = partial(
+            self._open().post,
+            URL(f"{self._base_url}/{path}", encoded=True),
+            data=data,
+            headers=for_it,
+            allow_redirects=False,
+        )
         try:
-            return await self._open().post(
-                self._url, data=data, headers=for_it, allow_redirects=False, trace_request_ctx=use
-            )
-        except aiohttp.ServerDisconnectedError:
-            if not use.of_an_idle_connection:
-                raise
-        return await self._open().post(self._url, data=data, headers=for_it, allow_redirects=False)
+            try:
+                return await post(trace_request_ctx=use)
+            except aiohttp.ServerDisconnectedError:
+                if not use.of_an_idle_connection:
+                    raise
+            return await post()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _translated(error) from None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -84,8 +103,8 @@ async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace,
         context.trace_request_ctx.of_an_idle_connection = True
 
 
-async def _check(response: aiohttp.ClientResponse, stream: bool) -> None:
-    """Raise for an answer that is no completion."""
+async def _check(response: aiohttp.ClientResponse) -> None:
+    """Raise for an answer that is a refusal."""
     if response.status >= 300:
         try:
             raw = await response.read()
@@ -95,7 +114,10 @@ async def _check(response: aiohttp.ClientResponse, stream: bool) -> None:
             raise UpstreamUnavailable(f"The upstream answered with a redirect ({response.status}); mend its base_url.")
         headers = {name: response.headers[name] for name in HANDED_BACK if name in response.headers}
         raise UpstreamStatus(response.status, _error_of(raw, response.status), headers)
-    if stream and not response.content_type.startswith("text/event-stream"):
+
+
+def _check_is_stream(response: aiohttp.ClientResponse) -> None:
+    if not response.content_type.startswith("text/event-stream"):
         raise UpstreamUnavailable(
             f"The upstream answered a streaming request with {response.content_type}.", code="bad_upstream_answer"
         )
@@ -116,6 +138,10 @@ def _error_of(raw: bytes, status: int) -> dict[str, Any]:
     if any(words in str(error.get("message")) for words in OVERFLOW_WORDS):
         error["code"] = "context_length_exceeded"
     return {"error": error}
+
+
+def _reply(response: aiohttp.ClientResponse) -> Reply:
+    return Reply(response.status, dict(response.headers), _reads(response), _closer(response))
 
 
 async def _reads(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -6,11 +6,12 @@ of this kind is built, at the gateway's start.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, ClassVar
 
-from gateway.errors import GatewayError, UpstreamStatus, UpstreamTimeout, UpstreamUnavailable
+from gateway.errors import BadRequest, GatewayError, UpstreamStatus, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream_settings import LiteLLMUpstreamSettings
 from gateway.upstreams.base import Reply
 from gateway.wire.sse import DONE, event
@@ -27,6 +28,8 @@ class LiteLLMUpstream:
 
         litellm.telemetry = False
         litellm.suppress_debug_info = True
+        for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):  # they quote what is sent; errors come back as such
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._litellm: Any = litellm
         self._options: dict[str, Any] = {"num_retries": 0, "max_retries": 0}
         key = settings.api_key()
@@ -44,6 +47,15 @@ class LiteLLMUpstream:
         if not stream:
             return Reply(200, {}, _once(answer.model_dump_json().encode()), _nothing)
         return Reply(200, {}, self._events(answer), _closer(answer))
+
+    async def relay(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """See `Upstream.relay`: litellm translates chat completions here, and nothing else."""
+        raise BadRequest(
+            "This model answers /v1/chat/completions and /v1/responses only: its provider is reached through litellm. "
+            "Name a model of an upstream of kind 'openai'.",
+            param="model",
+            code="unsupported_route",
+        )
 
     async def close(self) -> None:
         """litellm keeps its own connections; nothing is held here."""

@@ -21,7 +21,8 @@ ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 class ChatRequest:
     """A chat completion as the client asked for it.
 
-    `kept_here` names the fields of `body` that are for the gateway alone and are not sent on.
+    `kept_here` names the fields of `body` that are for the gateway alone and are not sent on. `keep` says whether what
+    is said may be kept where content is; `instructed` that the first message holds for this request only.
     """
 
     body: dict[str, Any]
@@ -30,6 +31,8 @@ class ChatRequest:
     stream: bool
     wants_usage: bool
     kept_here: frozenset[str] = frozenset({"litellm_session_id"})
+    keep: bool = True
+    instructed: bool = False
 
 
 def parse(raw: bytes) -> ChatRequest:
@@ -86,6 +89,8 @@ def _checked_messages(messages: Any) -> list[Message]:
                 param=f"{where}.role",
             )
         _check_content(message, f"{where}.content")
+        if message.get("tool_calls") is not None:
+            _check_calls(message["tool_calls"], f"{where}.tool_calls")
     return messages
 
 
@@ -102,6 +107,20 @@ def _check_content(message: Message, where: str) -> None:
             raise BadRequest(f"'{where}' must be a string or a list of parts; it is missing.", param=where)
     elif not isinstance(content, str):
         raise BadRequest(f"'{where}' must be a string or a list of parts, not {named(content)}.", param=where)
+
+
+def _check_calls(calls: Any, where: str) -> None:
+    if not isinstance(calls, list):
+        raise BadRequest(f"'{where}' must be a list of tool calls, not {named(calls)}.", param=where)
+    for index, call in enumerate(calls):
+        at = f"{where}[{index}]"
+        if not isinstance(call, dict):
+            raise BadRequest(f"'{at}' must be an object, not {named(call)}.", param=at)
+        if not isinstance(call.get("function"), dict | None):
+            raise BadRequest(
+                f"'{at}.function' must be an object with 'name' and 'arguments', not {named(call['function'])}.",
+                param=f"{at}.function",
+            )
 
 
 _FIELDS: dict[str, Check] = {

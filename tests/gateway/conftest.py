@@ -14,6 +14,8 @@ import pytest
 from gateway.app import create_app
 from gateway.build import build
 from gateway.settings import load
+from tests.gateway.postgres import Postgres, running_postgres
+from tests.gateway.scripted import Script, Scripted, scripted
 from tests.gateway.servers import FakeUpstream, serving
 
 CONFIG = """
@@ -53,14 +55,17 @@ model = "priced"
 """
 BEHAVIOURS = [
     *("echo", "echo-without-usage", "echo-without-done", "cut", "error-in-stream", "garbage"),
-    *("slow", "silent", "overflow", "html", "status-429", "status-500", "status-401"),
+    *("slow", "silent", "overflow", "html", "status-429", "status-500", "status-401", "status-503-for-good"),
 ]
 KEY = "sk-secret-of-the-upstream"
 
 
 @dataclass
 class Gateway:
-    """A running gateway with everything that a test wants to look at."""
+    """A running gateway with everything that a test wants to look at.
+
+    Requests do not `verify`: loading certificates that are not used takes longer than the request.
+    """
 
     url: str
     upstream: FakeUpstream
@@ -69,11 +74,11 @@ class Gateway:
     def post(self, body: Any, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if isinstance(body, bytes | str):
-            return httpx.post(f"{self.url}/v1/chat/completions", content=body, headers=named, timeout=20)
-        return httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=named, timeout=20)
+            return httpx.post(f"{self.url}/v1/chat/completions", content=body, headers=named, timeout=20, verify=False)
+        return httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=named, timeout=20, verify=False)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=20)
+        return httpx.get(self.url + path, timeout=20, verify=False)
 
     def rows(self, conversation_id: str) -> list[dict[str, Any]]:
         answer = self.get(f"/api/conversations/{conversation_id}")
@@ -100,3 +105,24 @@ def gateway(tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> It
             openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, timeout=20) as client,
         ):
             yield Gateway(url, fake, client)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
+    """A gateway before a scripted upstream, one for all tests of a module."""
+    with scripted(tmp_path_factory.mktemp("scripted")) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def model(running: Scripted) -> Scripted:
+    """The gateway before a scripted upstream, with a fresh script."""
+    running.upstream.script = Script()
+    return running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for the whole run; every test takes a database of its own from it."""
+    with running_postgres() as server:
+        yield server

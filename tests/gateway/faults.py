@@ -12,7 +12,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -321,8 +321,8 @@ async def whole_but_stalled(writer: asyncio.StreamWriter) -> None:
 
 
 @contextmanager
-def faulty_upstream() -> Iterator[str]:
-    """Serve all faults from a thread; yields the base URL."""
+def faulty_upstream(faults: Mapping[str, Fault] = FAULTS) -> Iterator[str]:
+    """Serve all faults from a thread, by the model's name; yields the base URL."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
     port = 0
@@ -335,7 +335,7 @@ def faulty_upstream() -> Iterator[str]:
                 int(line[15:]) for line in request.lower().split(b"\r\n") if line.startswith(b"content-length")
             )
             body = json.loads(await reader.readexactly(length))
-            work = asyncio.ensure_future(FAULTS[body["model"]](writer))
+            work = asyncio.ensure_future(faults[body["model"]](writer))
             gone = asyncio.ensure_future(reader.read())
             await asyncio.wait((work, gone, asyncio.ensure_future(stopping.wait())), return_when="FIRST_COMPLETED")
             work.cancel()

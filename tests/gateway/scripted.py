@@ -49,6 +49,18 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 6},
     "completion_tokens_details": {"reasoning_tokens": 1},
 }
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "name": "add",
+    "description": "Adds.",
+    "parameters": {"type": "object", "properties": {}},
+    "strict": False,
+}
+"""A function tool, as the Responses API has it."""
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
 
 
 @dataclass
@@ -66,6 +78,8 @@ class Script:
     """Whether the upstream leaves out what is null."""
     breaks_off: bool = False
     """Whether a stream ends before its finish reason, with an error."""
+    chunks: list[dict[str, Any]] | None = None
+    """What a stream sends instead of all this, word for word."""
 
 
 class ScriptedUpstream:
@@ -92,6 +106,11 @@ class ScriptedUpstream:
         return answer
 
     async def _events(self) -> AsyncIterator[bytes]:
+        if self.script.chunks is not None:
+            for chunk in self.script.chunks:
+                yield self._sent(chunk)
+            yield b"data: [DONE]\n\n"
+            return
         for delta in self.script.deltas:
             yield self._chunk([{"index": 0, "delta": delta, **self._ends(None)}])
         if self.script.breaks_off:
@@ -110,7 +129,9 @@ class ScriptedUpstream:
         return {key: value for key, value in ends.items() if value is not None} if self.script.bare else ends
 
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
-        chunk = {**HEAD, "object": "chat.completion.chunk", "choices": choices, **more}
+        return self._sent({**HEAD, "object": "chat.completion.chunk", "choices": choices, **more})
+
+    def _sent(self, chunk: dict[str, Any]) -> bytes:
         event = b"data: " + orjson.dumps(chunk) + b"\n\n"
         self.wrote += event.decode()
         return event
@@ -118,18 +139,26 @@ class ScriptedUpstream:
 
 @dataclass
 class Scripted:
-    """A running gateway before a scripted upstream."""
+    """A running gateway before a scripted upstream.
+
+    Requests do not `verify`: loading certificates that are not used takes longer than the request.
+    """
 
     url: str
     upstream: ScriptedUpstream
     client: openai.OpenAI
 
+    @property
+    def sent(self) -> dict[str, Any]:
+        """What the upstream got last."""
+        return self.upstream.bodies[-1]
+
     def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.post(self.url + path, json=body, headers=named, timeout=20)
+        return httpx.post(self.url + path, json=body, headers=named, timeout=20, verify=False)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=20)
+        return httpx.get(self.url + path, timeout=20, verify=False)
 
     def events(self, path: str, body: dict[str, Any]) -> list[tuple[str | None, Any]]:
         """The (event, data) pairs of a streamed answer, as they stand on the wire; data that is no JSON as text."""

@@ -49,7 +49,8 @@ class FakeUpstream:
     `echo` answers with the last message's text, word by word, and gives usage; `echo-without-usage`,
     `echo-without-done`; `cut` breaks off in mid-stream; `error-in-stream`; `garbage` sends what is no JSON;
     `flaky-N` refuses N times and then behaves as `echo`; `slow` sends a word and then waits until `go_on`;
-    `silent` never sends a byte; `status-N` refuses with HTTP status N; `overflow` refuses as vLLM does;
+    `silent` never sends a byte; `status-N` refuses with HTTP status N, and `status-503-for-good`
+    says that trying again is no use; `overflow` refuses as vLLM does;
     `html` answers with a web page.
     """
 
@@ -65,6 +66,9 @@ class FakeUpstream:
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
         model: str = body["model"]
+        if model == "status-503-for-good":
+            headers = {"retry-after-ms": "1500", "x-should-retry": "false"}
+            return JSONResponse({"error": {"message": "Gone."}}, 503, headers)
         if model.startswith("status-"):
             status = int(model.removeprefix("status-"))
             error = {"message": f"Refused with {status}.", "type": "refusal", "param": None, "code": "refused"}

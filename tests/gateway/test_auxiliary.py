@@ -188,7 +188,7 @@ def test_an_auxiliary_request_is_passed_through_and_is_no_turn(gateway: Gateway,
     assert summed["prompt_tokens"] == rows[1]["prompt_tokens"]
     metrics = gateway.get("/metrics").text
     assert 'gattway_auxiliary_requests_total{model="priced",rule="open-webui-title"} 2.0' in metrics
-    assert 'gattway_conversation_turn_count{arm="",experiment=""}' not in metrics
+    assert 'gattway_conversation_turn_count{arm="",experiment=""} 0.0' in metrics
     conversations = re.findall(r"gattway_conversations_total\{.*\} (\S+)", metrics)
     assert conversations == ([] if model == "ab:repeat" else ["1.0"])
 

@@ -89,7 +89,9 @@ def test_wrong_routes_and_methods_answer_in_openais_shape(gateway: Gateway) -> N
     assert wrong.json()["error"]["code"] == "method_not_allowed"
     query = gateway.get("/api/conversations?limit=many")
     assert (query.status_code, query.json()["error"]["param"]) == (400, "limit")
-    for answer in (missing, wrong, query):
+    page = gateway.get("/api/conversations?after=nobody")
+    assert (page.status_code, page.json()["error"]["param"]) == (404, "after")
+    for answer in (missing, wrong, query, page):
         assert answer.headers["x-request-id"].startswith("req_")
 
 

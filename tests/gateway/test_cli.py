@@ -40,6 +40,25 @@ def test_check_prints_what_the_config_comes_to(tmp_path: Path) -> None:
     assert "gpt-4o" in gattway("check", cwd=tmp_path).stdout
 
 
+def test_check_lists_keys_with_their_models_and_limits_and_nothing_of_the_key_itself(tmp_path: Path) -> None:
+    digest = "ab" * 32
+    keys = f"""[keys.alice]\nhash = "sha256:{digest}"\nmodels = ["e"]\nrequests_per_minute = 60\nusd_per_day = 2.5
+[keys.root]\nhash = "sha256:{digest[::-1]}"\nadmin = true\n"""
+    config = GOOD.replace("[models.m]", "[models.m]\nname = 'gpt-4o'")
+    (tmp_path / "gattway.toml").write_text(config + keys)
+    done = gattway("check", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    alice, root = json.loads(done.stdout)["keys"]
+    assert (alice["key"], alice["models"], alice["requests a minute"], alice["USD a day"]) == ("alice", ["e"], 60, 2.5)
+    assert (root["models"], root["tokens a minute"], root["admin"]) == ("all", None, True)
+    table = gattway("check", cwd=tmp_path, COLUMNS="200").stdout
+    assert "alice" in table
+    assert "no limit" in table
+    for text in (done.stdout, table):
+        assert digest not in text
+        assert digest[::-1] not in text
+
+
 @pytest.mark.parametrize("command", ["check", "serve"])
 @pytest.mark.parametrize(
     ("config", "line"),

@@ -142,7 +142,8 @@ def test_the_row_holds_what_the_turn_used_and_cost(gateway: Gateway) -> None:
     assert row["usage_source"] == "upstream"
     assert (row["prompt_tokens"], row["cached_tokens"], row["reasoning_tokens"]) == (9, 4, None)
     assert (row["instruction_tokens"], row["repeated_instruction_tokens"]) == (3, 3)  # two copies, one of them extra
-    assert set(row["counterfactual_prompt_tokens"]) == {"once", "every-turn"}
+    compared = {"once", "every-turn", "every-k", "last-turn", "short-reminder"}
+    assert set(row["counterfactual_prompt_tokens"]) == compared
     assert row["context_window"] == 1000
     assert row["context_used"] == row["prompt_tokens"] + row["completion_tokens"]
     assert row["cost_input_usd"] == pytest.approx((9 - 4) * 1e-6)

@@ -51,7 +51,7 @@ def get(gateway: Gateway, path: str, secret: str | None = None, **headers: str) 
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer", "Bearer gw-nobodys", "Basic Zzo=", "gw-nobodys"])
-@pytest.mark.parametrize("path", ["/v1/models", "/api/conversations", "/metrics", "/ui/", "/nowhere", "/docs"])
+@pytest.mark.parametrize("path", ["/v1/models", "/api/conversations", "/metrics", "/nowhere", "/docs"])
 def test_without_a_known_key_nothing_is_told(
     running: tuple[Gateway, Secrets], path: str, authorization: str | None
 ) -> None:
@@ -94,7 +94,7 @@ def test_a_model_that_the_key_may_not_use_is_forbidden_and_hidden(running: tuple
 
 def test_the_books_and_the_metrics_are_for_admins(running: tuple[Gateway, Secrets]) -> None:
     gateway, secrets = running
-    for path in ("/api/conversations", "/metrics", "/ui/"):
+    for path in ("/api/conversations", "/metrics"):
         refused = get(gateway, path, secrets["bob"])
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "admin_key_required")
     assert get(gateway, "/api/conversations", secrets["root"]).status_code == 200
@@ -225,7 +225,8 @@ def test_keys_new_prints_a_key_once_and_lines_that_hold_its_hash_only(tmp_path: 
 
 
 def test_where_other_machines_reach_it_the_gateway_starts_only_with_keys_or_when_told_so(tmp_path: Path) -> None:
-    from gateway.serving import _is_loopback, _refuse_to_stand_open
+    from gateway.hosts import is_loopback
+    from gateway.serving import _refuse_to_stand_open
 
     (tmp_path / "gattway.toml").write_text(GOOD)
     done = subprocess.run(
@@ -245,4 +246,4 @@ def test_where_other_machines_reach_it_the_gateway_starts_only_with_keys_or_when
         (tmp_path / "gattway.toml").write_text(f"{GOOD}\n{more}")
         _refuse_to_stand_open(load(tmp_path / "gattway.toml"))
     hosts = ("127.0.0.1", "127.8.8.8", "::1", "localhost", "0.0.0.0", "::", "10.0.0.1", "gateway.example")
-    assert [host for host in hosts if _is_loopback(host)] == ["127.0.0.1", "127.8.8.8", "::1", "localhost"]
+    assert [host for host in hosts if is_loopback(host)] == ["127.0.0.1", "127.8.8.8", "::1", "localhost"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -12,7 +11,7 @@ import pytest
 from openai.types.responses import ResponseFunctionToolCall
 
 from tests.gateway.conftest import Gateway
-from tests.gateway.scripted import Script, Scripted, scripted
+from tests.gateway.scripted import TOOL, Script, Scripted, user
 
 CALL_DELTAS: list[dict[str, Any]] = [
     {"role": "assistant", "content": None},
@@ -26,34 +25,6 @@ CALLS = [
     {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}},
     {"id": "c2", "type": "function", "function": {"name": "sub", "arguments": "{}"}},
 ]
-TOOL: dict[str, Any] = {
-    "type": "function",
-    "name": "add",
-    "description": "Adds.",
-    "parameters": {"type": "object", "properties": {}},
-    "strict": False,
-}
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
-    with scripted(tmp_path_factory.mktemp("responses")) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def model(running: Scripted) -> Scripted:
-    """The gateway, its upstream with a fresh script."""
-    running.upstream.script = Script()
-    return running
-
-
-def sent(model: Scripted) -> dict[str, Any]:
-    return model.upstream.bodies[-1]
-
-
-def user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
 
 
 def test_a_text_is_answered_with_the_contracts_headers_and_usage(model: Scripted) -> None:
@@ -87,7 +58,7 @@ def test_instructions_are_what_the_arm_places(model: Scripted, stream: bool) -> 
             "/v1/responses",
             {"model": f"ab:{arm}", "instructions": "Speak French.", "input": history, "stream": stream},
         )
-        assert sent(model)["messages"] == expected
+        assert model.sent["messages"] == expected
 
 
 def test_a_stream_is_typed_events_each_named_and_numbered(model: Scripted) -> None:
@@ -159,12 +130,12 @@ def test_a_tool_run_sent_back_as_items_is_the_messages_of_a_chat_and_the_same_tu
     second = model.client.responses.with_raw_response.create(
         model=f"ab:{first.headers['x-gattway-arm']}", input=items, tools=tools, instructions="Be kind."
     )
-    assert sent(model)["messages"][-3:] == [
+    assert model.sent["messages"][-3:] == [
         {"role": "assistant", "content": "Let me see.", "tool_calls": CALLS},
         {"role": "tool", "tool_call_id": "c1", "content": "7"},
         {"role": "tool", "tool_call_id": "c2", "content": "7"},
     ]
-    assert sent(model)["tools"] == [{"type": "function", "function": {k: TOOL[k] for k in TOOL if k != "type"}}]
+    assert model.sent["tools"] == [{"type": "function", "function": {k: TOOL[k] for k in TOOL if k != "type"}}]
     for header in ("x-gattway-conversation-id", "x-gattway-turn"):
         assert second.headers[header] == first.headers[header]
 
@@ -189,7 +160,7 @@ def test_five_streamed_turns_resent_as_items_are_one_conversation(model: Scripte
     assert [turn for _, _, turn in seen] == ["1", "2", "3", "4", "5"]
     rows = model.get(f"/api/conversations/{seen[0][0]}").json()["turns"]
     assert [row["identity_source"] for row in rows] == ["new", *["history"] * 4]
-    assert not any("reasoning" in str(message) for message in sent(model)["messages"])
+    assert not any("reasoning" in str(message) for message in model.sent["messages"])
 
 
 def test_a_chat_and_a_responses_client_share_a_history(model: Scripted) -> None:
@@ -274,7 +245,7 @@ def test_a_failure_in_mid_stream_is_a_failed_response_and_an_error_in_the_client
 
 
 def test_stored_responses_are_not_found_and_the_error_says_why(model: Scripted) -> None:
-    with pytest.raises(openai.NotFoundError, match="keeps no response"):
+    with pytest.raises(openai.NotFoundError, match="keeps no message text"):
         model.client.responses.retrieve("resp_1")
     with pytest.raises(openai.NotFoundError):
         model.client.responses.delete("resp_1")

@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.gateway.scripted import Script, Scripted, scripted
-
-TOOL: dict[str, Any] = {
-    "type": "function",
-    "name": "add",
-    "description": "Adds.",
-    "parameters": {"type": "object", "properties": {}},
-    "strict": False,
-}
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
-    with scripted(tmp_path_factory.mktemp("responses")) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def model(running: Scripted) -> Scripted:
-    """The gateway, its upstream with a fresh script."""
-    running.upstream.script = Script()
-    return running
-
-
-def sent(model: Scripted) -> dict[str, Any]:
-    return model.upstream.bodies[-1]
-
-
-def user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
+from tests.gateway.scripted import TOOL, Scripted, user
 
 
 def test_parts_of_every_kind_go_up_as_chat_parts(model: Scripted) -> None:
@@ -54,7 +24,7 @@ def test_parts_of_every_kind_go_up_as_chat_parts(model: Scripted) -> None:
         {"type": "message", "role": "user", "content": content},
     ]
     assert model.post("/v1/responses", {"model": "m", "input": given}).status_code == 200
-    assert sent(model)["messages"] == [
+    assert model.sent["messages"] == [
         {"role": "developer", "content": "Hi"},
         {"role": "assistant", "content": "Yes", "refusal": "No"},
         {
@@ -92,7 +62,7 @@ def test_settings_go_up_under_the_names_of_a_chat_completion_and_come_back_in_th
         "top_k": 3,
     }
     answer = model.post("/v1/responses", body)
-    up = sent(model)
+    up = model.sent
     assert {name: up.get(name) for name in ("max_completion_tokens", "temperature", "top_p", "user", "top_k")} == {
         "max_completion_tokens": 50,
         "temperature": 0.5,

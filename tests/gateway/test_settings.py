@@ -34,7 +34,7 @@ model = "m"
         (("http://", "htp://"), "upstreams.u.base_url: 'htp://127.0.0.1:1/v1'"),
         (('upstream = "u"', 'upstream = "v"'), "models.m.upstream: 'v' is not defined; known: u"),
         (('model = "m"', 'model = "n"'), "experiments.e.arms.a.model: 'n' is not defined; known: m"),
-        (('strategy = "once"', 'strategy = "onec"'), "unknown strategy 'onec'; choose one of every-turn, once"),
+        (('strategy = "once"', 'strategy = "onec"'), "unknown strategy 'onec'; choose one of "),
         (('model = "m"', 'model = "m"\nweight = -1'), "experiments.e.arms.a.weight: -1"),
         (('model = "m"', 'model = "m"\nweight = 0'), "every arm has weight 0"),
         (('model = "m"', 'model = "m"\nparameters = {k = 3}'), "'once' has no parameter 'k'; it takes: none"),

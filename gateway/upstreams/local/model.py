@@ -60,13 +60,22 @@ class LocalModel:
         Raises:
             BadRequest: a message holds what the model cannot read, or the template refuses the list.
         """
+        return self._encode(self.render_text(messages))
+
+    def render_text(self, messages: Sequence[dict[str, Any]]) -> str:
+        """The same as text. Raises as `render` does."""
         from jinja2 import TemplateError
 
         try:
-            text = self._tokenizer.apply_chat_template(plain(messages), add_generation_prompt=True, tokenize=False)
+            text: str = self._tokenizer.apply_chat_template(plain(messages), add_generation_prompt=True, tokenize=False)
         except (TemplateError, TypeError) as error:
             raise BadRequest(f"The model's chat template refuses these messages: {error}", param="messages") from error
-        return self._encode(text)
+        return text
+
+    @property
+    def fast_tokenizer(self) -> Any:
+        """The `tokenizers.Tokenizer` beneath."""
+        return self._tokenizer.backend_tokenizer
 
     def count_text(self, text: str) -> int:
         """Tokens of bare text, without special tokens around it."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from gateway.errors import BadRequest
 from gateway.upstreams.base import Reply
 from gateway.upstreams.local.completion import DONE, Choice, Completion
 from gateway.upstreams.local.generation import Generation, Piece
@@ -52,6 +53,15 @@ class LocalUpstream:
             chunks = _events(request, len(prompt), generations)
             return Reply(200, {"content-type": "text/event-stream; charset=utf-8"}, chunks, let_go)
         return Reply(200, {"content-type": "application/json"}, _whole(request, len(prompt), generations), let_go)
+
+    async def relay(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """See `Upstream.relay`: a model in this process completes chats, and nothing else."""
+        raise BadRequest(
+            "This model runs in the gateway's own process and answers /v1/chat/completions and /v1/responses only. "
+            "Name a model of an upstream of kind 'openai'.",
+            param="model",
+            code="unsupported_route",
+        )
 
     async def close(self) -> None:
         """Stop the model."""

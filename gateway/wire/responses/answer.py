@@ -33,11 +33,11 @@ class Answer:
         shown: the settings that the Response repeats, from `ResponsesRequest`.
     """
 
-    def __init__(self, request_id: str, model: str, shown: dict[str, Any]) -> None:
+    def __init__(self, request_id: str, model: str, shown: dict[str, Any], created_at: int | None = None) -> None:
         self._id = request_id.removeprefix("req_")
         self._model = model
         self._shown = shown
-        self._created_at = int(time.time())
+        self._created_at = int(time.time()) if created_at is None else created_at
         self._events = Events()
         self._items: list[TextItem | CallItem] = []
         self._message: TextItem | None = None

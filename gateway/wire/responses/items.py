@@ -8,7 +8,7 @@ items are left out: a chat completion takes no reasoning back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.errors import BadRequest
@@ -19,8 +19,11 @@ ROLES = ("user", "assistant", "system", "developer")
 Part = dict[str, Any]
 
 
-def messages_of(instructions: Any, given: Any) -> list[Message]:
+def messages_of(instructions: Any, given: Any, before: Sequence[Message] = ()) -> list[Message]:
     """The messages that `instructions` and `input` stand for, instructions first, as a system message.
+
+    Args:
+        before: messages of the responses that this one goes on from; they stand between the two.
 
     Raises:
         BadRequest: an item is mistyped, or of a kind that a chat completion cannot carry; `param` names it.
@@ -28,13 +31,15 @@ def messages_of(instructions: Any, given: Any) -> list[Message]:
     if instructions is not None and not isinstance(instructions, str):
         raise BadRequest(f"'instructions' must be a string, not {named(instructions)}.", param="instructions")
     messages: list[Message] = [{"role": "system", "content": instructions}] if instructions else []
+    messages += [dict(message) for message in before]
+    known = len(messages)
     if isinstance(given, str):
         return [*messages, {"role": "user", "content": given}]
     if not isinstance(given, list):
         raise BadRequest(f"'input' must be a string or a list of items, not {named(given)}.", param="input")
     for index, item in enumerate(given):
         _add(messages, item, f"input[{index}]")
-    if len(messages) == bool(instructions):
+    if not before and len(messages) == known:
         raise BadRequest("'input' holds no message; send at least one item that says something.", param="input")
     return messages
 

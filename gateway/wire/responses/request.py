@@ -6,15 +6,16 @@ refused. A field in none of them travels on as it does in a chat completion, for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import BadRequest
 from gateway.wire.fields import Check, at_least_one, check_fields, integer, number, of
-from gateway.wire.request import ChatRequest, body_of, model_of
+from gateway.wire.request import ChatRequest, model_of
 from gateway.wire.responses.items import messages_of
 from gateway.wire.responses.tools import choice_of, shown_tools, tools_of
+from strategies import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,16 @@ class ResponsesRequest:
     shown: dict[str, Any]
 
 
-def parse(raw: bytes) -> ResponsesRequest:
-    """Read a request body.
+def parse(body: dict[str, Any], before: Sequence[Message] = (), *, keeps: bool = False) -> ResponsesRequest:
+    """Read a request's JSON object.
+
+    Args:
+        before: the conversation up to the response that `previous_response_id` names.
+        keeps: whether responses can be found again where a request does not refuse it.
 
     Raises:
-        BadRequest: the body is no JSON object, or a field is missing, mistyped or cannot be honoured; `param` names it.
+        BadRequest: a field is missing, mistyped or cannot be honoured; `param` names it.
     """
-    body = body_of(raw)
     model = model_of(body)
     for name, words in _CHAT_NAMES.items():
         if body.get(name) is not None:
@@ -40,14 +44,16 @@ def parse(raw: bytes) -> ResponsesRequest:
         if body.get(name) is not None and not is_harmless(body[name]):
             raise BadRequest(f"'{name}' cannot be honoured: {words}", param=name)
     check_fields(body, _CHECKS)
-    messages = messages_of(body.get("instructions"), body.get("input"))
+    messages = messages_of(body.get("instructions"), body.get("input"), before)
     stream = body.get("stream") is True
     _check_stream_options(body.get("stream_options"), stream)
     travelling = {name: value for name, value in body.items() if name not in _TRANSLATED and name not in _LIMITED}
     chat = {**travelling, **_translated(body), "messages": messages}
-    return ResponsesRequest(
-        ChatRequest(chat, model, messages, stream, wants_usage=True, kept_here=_KEPT_HERE), _shown(body)
+    keep, instructed = body.get("store") is not False, bool(body.get("instructions"))
+    request = ChatRequest(
+        chat, model, messages, stream, wants_usage=True, kept_here=_KEPT_HERE, keep=keep, instructed=instructed
     )
+    return ResponsesRequest(request, {**shown(body), "store": keeps and keep})
 
 
 def _translated(body: dict[str, Any]) -> dict[str, Any]:
@@ -101,9 +107,9 @@ def _reasoning_effort(reasoning: dict[str, Any]) -> Any:
 def _logprobs(body: dict[str, Any]) -> dict[str, Any]:
     included = body.get("include") or []
     for index, name in enumerate(included):
-        if name not in _INCLUDABLE:
+        if name not in INCLUDABLE:
             raise BadRequest(
-                f"'include[{index}]' asks for {name!r}; this gateway can include: {', '.join(_INCLUDABLE)}.",
+                f"'include[{index}]' asks for {name!r}; this gateway can include: {', '.join(INCLUDABLE)}.",
                 param=f"include[{index}]",
             )
     wanted = "message.output_text.logprobs" in included or bool(body.get("top_logprobs"))
@@ -124,7 +130,7 @@ def _check_stream_options(options: Any, stream: bool) -> None:
             )
 
 
-def _shown(body: dict[str, Any]) -> dict[str, Any]:
+def shown(body: dict[str, Any]) -> dict[str, Any]:
     """What a Response repeats of its request, null where nothing was said and the model's own default holds."""
     text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
     repeated = {name: body.get(name) for name in _REPEATED}
@@ -133,7 +139,7 @@ def _shown(body: dict[str, Any]) -> dict[str, Any]:
         "background": False,
         "metadata": body.get("metadata") or {},
         "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
-        "previous_response_id": None,
+        "previous_response_id": body.get("previous_response_id"),
         "reasoning": {"effort": reasoning.get("effort"), "summary": None},
         "store": False,
         "text": {**text, "format": text.get("format") or {"type": "text"}},
@@ -154,24 +160,20 @@ _REPEATED = (
 _TRANSLATED = frozenset(
     {
         *("input", "instructions", "max_output_tokens", "max_tool_calls", "text", "reasoning", "tools", "tool_choice"),
-        *("parallel_tool_calls", "include", "top_logprobs", "store", "stream_options"),
+        *("parallel_tool_calls", "include", "top_logprobs", "store", "stream_options", "previous_response_id"),
     }
 )
 """Not sent on under their own names. `max_tool_calls` bounds tools that the server runs, and this one runs none."""
 
-_INCLUDABLE = ("message.output_text.logprobs", "reasoning.encrypted_content")
+INCLUDABLE = ("message.output_text.logprobs", "reasoning.encrypted_content")
 """Reasoning items hold nothing encrypted: there is none to include, and none is taken back."""
 
 _LIMITED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "previous_response_id": (
-        lambda value: False,
-        "the gateway stores no message text, so there is no earlier response to go on from. Leave it out and send "
-        "the whole conversation in 'input': earlier messages, the output items of earlier responses, the new message.",
-    ),
     "conversation": (
         lambda value: False,
-        "the gateway stores no message text. Send the whole conversation in 'input'; to name the conversation in the "
-        "ledger, set 'metadata.conversation_id' or the header x-gattway-conversation-id.",
+        "conversations are no objects here. Send the whole conversation in 'input', or go on from a response by "
+        "'previous_response_id' where content is kept; to name the conversation in the ledger, set "
+        "'metadata.conversation_id' or the header x-gattway-conversation-id.",
     ),
     "prompt": (lambda value: False, "prompt templates lie with OpenAI. Send 'instructions' and 'input' instead."),
     "background": (lambda value: value is False, "nothing is stored that could be fetched later. Use 'stream'."),

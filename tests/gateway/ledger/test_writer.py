@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event, text
 
 from gateway.errors import ConfigError, LedgerError
-from gateway.ledger.database import open_database
+from gateway.ledger import clock
+from gateway.ledger.database import Durability, open_database
 from gateway.ledger.records import COLUMNS, Turn
 from gateway.ledger.schema import turns
 from gateway.ledger.store import Store
@@ -91,3 +96,45 @@ def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     newer.close()
     with pytest.raises(ConfigError, match="schema version 99, this gattway knows 1; upgrade gattway"):
         open_database(path)
+
+
+async def test_a_read_only_database_refuses_rows_and_heals_by_itself(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "l.db")
+    read_only = threading.Event()
+
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute(f"PRAGMA query_only = {int(read_only.is_set())}")
+
+    event.listen(engine, "connect", prepare)
+    read_only.set()
+    writer = Writer(engine)
+    with pytest.raises(LedgerError, match="attempt to write a readonly database"):
+        await writer.write(row("1"))
+    assert writer.problem
+    read_only.clear()
+    await writer.write(row("2"))
+    assert [one["request_id"] for one in Store(engine).turns("c")] == ["1", "2"]
+    assert writer.problem is None
+    writer.close()
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [("full", 2), ("relaxed", 1)])
+def test_durability_says_for_whom_a_commit_waits(tmp_path: Path, durability: Durability, synchronous: int) -> None:
+    with open_database(tmp_path / "l.db", durability).connect() as connection:
+        assert connection.execute(text("PRAGMA synchronous")).scalar_one() == synchronous
+        assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+
+
+async def test_a_clock_that_goes_back_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_database(tmp_path / "l.db")
+    writer = Writer(engine)
+    now = time.time()
+    monkeypatch.setattr(clock.time, "time", lambda: now - 3600)
+    await writer.write(row("1"))
+    await writer.write(replace(row("2"), started_at="2999-01-01T00:00:00.000000+00:00"))
+    writer.close()
+    assert caplog.text.count("the clock went back by 3600 s") == 1
+    clock.warn_of_later_rows(engine)
+    assert "the newest row of the ledger is of 2999-01-01" in caplog.text

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
+from gateway.wire.request import body_of
 from gateway.wire.responses.answer import Answer
 from gateway.wire.responses.request import ResponsesRequest, parse
 
@@ -60,7 +61,7 @@ ANSWERS = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | obje
 
 def read(body: dict[str, Any]) -> ResponsesRequest | BadRequest:
     try:
-        return parse(orjson.dumps(body))
+        return parse(body_of(orjson.dumps(body)))
     except BadRequest as refused:
         return refused
 

@@ -1,0 +1,133 @@
+"""Deciding on the adherence of answers beside the traffic: from a bounded queue, after the answer has gone out.
+
+A full queue drops what comes, counted; no request ever waits for a verdict. Whole conversations are sampled, by hash,
+so that every turn of a curve is about the same conversations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from adherence import judges, verdict
+from gateway.catalogue import Examination, Model
+from gateway.errors import GatewayError
+from gateway.experiments.assignment import position
+from gateway.ledger.amendments import CHECKS, JUDGE, Amendment
+from gateway.ledger.records import Turn, Verdict
+from gateway.metrics import Metrics
+from strategies import Message, instruction_of
+from strategies.instruction import text_of
+
+QUEUED_AT_MOST = 2000
+WORKERS = 4
+STOP_WITHIN_S = 5.0
+
+log = logging.getLogger(__name__)
+Ask = Callable[[Model, list[Message]], Awaitable[str]]
+"""Asks a model a question of the gateway's own; returns its text. Raises GatewayError when it gives none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An answered turn: its row, what the client sent, the arm's own instruction if it sets one, and the answer."""
+
+    row: Turn
+    messages: Sequence[Message]
+    instruction: str | None
+    reply: str
+
+
+class Examiner:
+    """Examines answers, a few at a time."""
+
+    def __init__(
+        self,
+        plans: Mapping[str, Examination],
+        ask: Ask,
+        amend: Callable[[Amendment], Awaitable[None]],
+        metrics: Metrics,
+        queued_at_most: int = QUEUED_AT_MOST,
+    ) -> None:
+        self._plans = plans
+        self._ask = ask
+        self._amend = amend
+        self._metrics = metrics
+        self._queue: asyncio.Queue[Ended] = asyncio.Queue(queued_at_most)
+        self._workers: list[asyncio.Task[None]] = []
+
+    def offer(self, ended: Ended) -> None:
+        """Have an answer examined some time, if its conversation is in the sample; returns at once."""
+        plan = self._plans.get(ended.row.experiment or "")
+        if plan is None or position("adherence", ended.row.conversation_id) >= plan.sample:
+            return
+        try:
+            self._queue.put_nowait(ended)
+        except asyncio.QueueFull:
+            self._metrics.examinations_dropped.inc()
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._workers = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
+
+    async def stop(self) -> None:
+        """Finish what is queued, as far as a few seconds go, and stop."""
+        try:
+            await asyncio.wait_for(self._queue.join(), STOP_WITHIN_S)
+        except TimeoutError:
+            log.warning("%d answers stay unexamined", self._queue.qsize())
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Wait until all that was offered is examined."""
+        await self._queue.join()
+
+    async def _work(self) -> None:
+        while True:
+            ended = await self._queue.get()
+            try:
+                await self._examine(ended, self._plans[ended.row.experiment or ""])
+            except GatewayError as error:
+                log.warning("a verdict could not be written: %s", error.message)
+            except Exception:
+                log.exception("an examination failed")
+            finally:
+                self._queue.task_done()
+
+    async def _examine(self, ended: Ended, plan: Examination) -> None:
+        instruction = ended.instruction or instruction_of(ended.messages)
+        if not instruction:
+            return
+        found = await asyncio.to_thread(_checked, plan, instruction, ended.reply)
+        said: list[tuple[str, bool | None]] = [(CHECKS, found)] if found is not None else []
+        if plan.judge is not None and position("judge", ended.row.conversation_id) < plan.judge_sample:
+            said.append((f"{JUDGE}:{plan.judge.name}", await self._judged(plan.judge, instruction, ended)))
+        row = ended.row
+        ruling = next((adherent for _, adherent in said if adherent is not None), None)
+        self._metrics.count_adherence(row.experiment, row.arm, row.turn, ruling)
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        verdicts = [
+            Verdict(row.request_id, source, row.experiment or "", row.arm or "", adherent, now)
+            for source, adherent in said
+        ]
+        if verdicts:
+            await self._amend(Amendment(verdicts))
+
+    async def _judged(self, judge: Model, instruction: str, ended: Ended) -> bool | None:
+        """The judge's verdict; None for rubbish and for a judge that does not answer."""
+        user = next((m for m in reversed(ended.messages) if m.get("role") == "user"), {})
+        messages = judges.messages(instruction, text_of(user.get("content")), ended.reply)
+        try:
+            return judges.read(await self._ask(judge, list(messages)))
+        except GatewayError as error:
+            log.info("the judge %s gave no verdict: %s", judge.name, error.message)
+            return None
+
+
+def _checked(plan: Examination, instruction: str, reply: str) -> bool | None:
+    return verdict(plan.finder.checks(instruction), reply)

@@ -1,0 +1,1 @@
+"""Alembic's migrations of the ledger, for SQLite and PostgreSQL alike (see docs/ledger.md)."""

@@ -1,0 +1,1 @@
+"""One file for each revision; what is here never changes once released."""

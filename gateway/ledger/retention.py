@@ -1,0 +1,54 @@
+"""Retention by age. A conversation goes as a whole, when its last turn is older than the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, Select, exists, func, select
+
+from gateway.ledger.erasing import delete_conversations
+from gateway.ledger.schema import outbox, turns
+
+BATCH = 200
+
+
+def prune(engine: Engine, before: datetime) -> Iterator[int]:
+    """Delete the conversations whose last turn began before `before`; yields how many went in each batch.
+
+    A batch is a transaction of its own, so the gateway goes on in between.
+    """
+    while True:
+        with engine.begin() as connection:
+            ids = _over(connection, before, BATCH)
+            delete_conversations(connection, ids)
+        if not ids:
+            return
+        yield len(ids)
+
+
+def drop_shipped(local: Engine, before: datetime) -> None:
+    """The same for a gateway's own file, where the shared database has the rows: nothing goes while rows wait."""
+    with local.connect() as connection:
+        if connection.execute(select(outbox.c.seq).limit(1)).first() is not None:
+            return
+    for _ in prune(local, before):
+        pass
+
+
+def count_over(engine: Engine, before: datetime) -> int:
+    """How many conversations `prune` would delete."""
+    with engine.connect() as connection:
+        chosen = _query(before).subquery()
+        return connection.execute(select(func.count()).select_from(chosen)).scalar_one()
+
+
+def _over(connection: Connection, before: datetime, limit: int) -> list[str]:
+    return list(connection.execute(_query(before).limit(limit)).scalars())
+
+
+def _query(before: datetime) -> Select[str]:
+    at = before.isoformat(timespec="microseconds")
+    later = turns.alias()
+    goes_on = exists().where(later.c.conversation_id == turns.c.conversation_id, later.c.started_at >= at)
+    return select(turns.c.conversation_id).where(turns.c.started_at < at, ~goes_on).distinct()

@@ -1,0 +1,227 @@
+"""The sums that a report needs: from stored segments where there are any, from the turns where not."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import orjson
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from gateway.ledger.schema import assignments, report_segments, turns
+from gateway.ledger.segments import TRIGGERS_LOCK
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+CONVERSATIONS = 1000
+"""In a segment; the newest conversations, up to as many, are read from their turns each time."""
+
+FORMAT = 1
+"""Raised when a summary's content changes: stored ones of another version are made again."""
+
+Key = tuple[str, str]
+"""Policy and arm."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """Sums over an experiment's conversations; arrays are by turn. `gateway.ledger.sums` says what they hold."""
+
+    exposures: dict[tuple[str, str, str | None, str | None], int] = field(default_factory=dict)
+    crossovers: int = 0
+    reached: dict[Key, dict[int, int]] = field(default_factory=dict)
+    curves: dict[Key, dict[int, NDArray[Any]]] = field(default_factory=dict)
+    moments: dict[Key, dict[int, NDArray[Any]]] = field(default_factory=dict)
+    weighted: dict[Key, dict[int, NDArray[Any]]] = field(default_factory=dict)
+
+    def add(self, part: Mapping[str, Any]) -> None:
+        """Add a segment's."""
+        import numpy as np
+
+        for arm, policy, weights, excluded, n in part["exposures"]:
+            kind = (arm, policy, weights, excluded)
+            self.exposures[kind] = self.exposures.get(kind, 0) + n
+        self.crossovers += part["crossovers"]
+        for policy, arm, turn, n in part["reached"]:
+            lasts = self.reached.setdefault((policy, arm), {})
+            lasts[turn] = lasts.get(turn, 0) + n
+        for name in ("curves", "moments", "weighted"):
+            found: dict[Key, dict[int, NDArray[Any]]] = getattr(self, name)
+            for policy, arm, turn, values in part[name]:
+                by_turn = found.setdefault((policy, arm), {})
+                grown = np.array(values)
+                by_turn[turn] = by_turn[turn] + grown if turn in by_turn else grown
+
+
+class Summaries:
+    """Reads one experiment, and stores what it had to add up. Blocks on the disk.
+
+    Args:
+        pairs: products of columns to sum over conversations.
+        conversations: how many a segment takes.
+    """
+
+    def __init__(
+        self, engine: Engine, experiment: str, pairs: Sequence[tuple[str, str]], conversations: int = CONVERSATIONS
+    ) -> None:
+        self._engine = engine
+        self._experiment = experiment
+        self._pairs = pairs
+        self._conversations = conversations
+        self._version = f"{FORMAT}-{zlib.crc32(repr(pairs).encode()):08x}"
+        self._stores = True
+
+    def read(self) -> Summary:
+        """Everything up to now."""
+        found = Summary()
+        position: str | None = None
+        for begins_at, ends_at, summary in self._stored():
+            if position != begins_at:
+                for part in self._gap(position, begins_at):
+                    found.add(part)
+            found.add(orjson.loads(summary))
+            position = ends_at
+        for part in self._gap(position, None):
+            found.add(part)
+        return found
+
+    def _stored(self) -> list[tuple[str, str, bytes]]:
+        columns = report_segments.c
+        query = select(columns.begins_at, columns.ends_at, columns.summary).where(
+            columns.experiment == self._experiment, columns.version == self._version, columns.summary.is_not(None)
+        )
+        with self._engine.connect() as connection:
+            return [(a, b, c) for a, b, c in connection.execute(query.order_by(columns.begins_at))]
+
+    def _gap(self, begins_at: str | None, before: str | None) -> Iterator[dict[str, Any]]:
+        """Add up the conversations that were dealt in between, a segment's worth at a time."""
+        position = self._first(begins_at, before)
+        while position is not None:
+            following = self._following(position, before)
+            # What follows the newest conversations is not known yet: they are no segment.
+            end = following or before
+            yield self._added_up(position, None) if end is None else self._made(position, end)
+            position = following
+
+    def _made(self, begins_at: str, ends_at: str) -> dict[str, Any]:
+        maker = str(uuid4())
+        begun = self._stores and self._begin(begins_at, ends_at, maker)
+        part = self._added_up(begins_at, ends_at)
+        if begun:
+            self._finish(begins_at, maker, orjson.dumps(part))
+        return part
+
+    def _begin(self, begins_at: str, ends_at: str, maker: str) -> bool:
+        """Announce a segment; not where another report has stored one that it would overlap."""
+        columns = report_segments.c
+        inside = and_(columns.experiment == self._experiment, columns.begins_at < ends_at, columns.ends_at > begins_at)
+        try:
+            with self._engine.begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.execute(text(f"SELECT pg_advisory_xact_lock({TRIGGERS_LOCK})"))
+                useless = or_(columns.summary.is_(None), columns.version != self._version)
+                connection.execute(delete(report_segments).where(inside, useless))
+                if connection.execute(select(columns.maker).where(inside).limit(1)).first() is not None:
+                    return False
+                row = {"experiment": self._experiment, "begins_at": begins_at, "ends_at": ends_at}
+                connection.execute(insert(report_segments).values(**row, version=self._version, maker=maker))
+        except DBAPIError as error:
+            return self._cannot_store(error)
+        return True
+
+    def _finish(self, begins_at: str, maker: str, summary: bytes) -> None:
+        columns = report_segments.c
+        own = and_(columns.experiment == self._experiment, columns.begins_at == begins_at, columns.maker == maker)
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(update(report_segments).where(own).values(summary=summary))
+        except DBAPIError as error:
+            self._cannot_store(error)
+
+    def _cannot_store(self, error: DBAPIError) -> bool:
+        """A report is as good without: the ledger is read-only, or busy."""
+        log.info("the report's sums are not kept: %s", error.orig)
+        self._stores = False
+        return False
+
+    def _first(self, begins_at: str | None, before: str | None) -> str | None:
+        with self._engine.connect() as connection:
+            query = select(func.min(assignments.c.assigned_at)).where(*self._dealt(begins_at, before))
+            found: str | None = connection.execute(query).scalar_one()
+        return found
+
+    def _following(self, begins_at: str, before: str | None) -> str | None:
+        """Where the segment after the one that begins there begins; None when there is no more.
+
+        What is left of a gap between segments makes one of less than twice the size: no small ones pile up.
+        """
+        with self._engine.connect() as connection:
+            if before is not None and self._nth(connection, 2 * self._conversations, begins_at, before) is None:
+                return None
+            last = self._nth(connection, self._conversations, begins_at, before)
+            if last is None:
+                return None
+            # Those that were dealt at the same moment stay together.
+            after = select(func.min(assignments.c.assigned_at))
+            after = after.where(*self._dealt(None, before), assignments.c.assigned_at > last)
+            found: str | None = connection.execute(after).scalar_one()
+        return found
+
+    def _nth(self, connection: Connection, n: int, begins_at: str, before: str | None) -> str | None:
+        query = select(assignments.c.assigned_at).where(*self._dealt(begins_at, before))
+        query = query.order_by(assignments.c.assigned_at).offset(n - 1).limit(1)
+        return connection.execute(query).scalar_one_or_none()
+
+    def _dealt(self, begins_at: str | None, before: str | None) -> list[Any]:
+        conditions: list[Any] = [assignments.c.experiment == self._experiment]
+        if begins_at is not None:
+            conditions.append(assignments.c.assigned_at >= begins_at)
+        if before is not None:
+            conditions.append(assignments.c.assigned_at < before)
+        return conditions
+
+    def _added_up(self, begins_at: str, before: str | None) -> dict[str, Any]:
+        from gateway.ledger.sums import Block
+
+        with self._engine.connect() as connection:
+            exposures = self._exposures(connection, begins_at, before)
+            block = Block(self._rows(connection, begins_at, before))
+        return {
+            "exposures": exposures,
+            "crossovers": block.crossovers(),
+            "reached": block.reached(),
+            "curves": block.curves(),
+            "moments": block.moments(self._pairs),
+            "weighted": block.weighted(),
+        }
+
+    def _exposures(self, connection: Connection, begins_at: str, before: str | None) -> list[list[Any]]:
+        columns = [assignments.c[name] for name in ("arm", "policy", "weights", "excluded")]
+        query = select(*columns, func.count()).where(*self._dealt(begins_at, before)).group_by(*columns)
+        return [list(row) for row in connection.execute(query)]
+
+    def _rows(self, connection: Connection, begins_at: str, before: str | None) -> Sequence[Sequence[Any]]:
+        from gateway.ledger.sums import ROW
+
+        own = ("key_name", "policy", "excluded", "propensity", "prompt_chars")
+        query = (
+            select(*(assignments.c[name] if name in own else turns.c[name] for name in ROW))
+            .join(
+                turns,
+                and_(
+                    turns.c.conversation_id == assignments.c.conversation_id,
+                    turns.c.experiment == assignments.c.experiment,
+                    func.coalesce(turns.c.key_name, "") == assignments.c.key_name,
+                ),
+            )
+            .where(*self._dealt(begins_at, before), turns.c.excluded.is_(None), turns.c.auxiliary.is_(None))
+        )
+        return [tuple(row) for row in connection.execute(query)]

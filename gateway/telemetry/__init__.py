@@ -1,0 +1,1 @@
+"""How a running gateway is seen: Prometheus's text, logs, OpenTelemetry."""

@@ -1,0 +1,1 @@
+"""`gattway chat`: a client of the gateway's HTTP API like any other."""
