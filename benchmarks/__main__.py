@@ -12,7 +12,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks import script
+from benchmarks import datasets, script
+from benchmarks.page_commands import maps, screenshots
 from benchmarks.server import Server, ServerFailed, serve
 
 GATEWAY = click.option(
@@ -34,6 +35,9 @@ OUT = click.option(
     default=Path("benchmarks/results"),
     show_default=True,
     help="Folder for the figures as JSON and the report as Markdown.",
+)
+PRICE_HELP = (
+    "The untuned model's price: its name in litellm's table, or USD per million tokens as input=1,cached=0.1,output=4."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of tables.")
 
@@ -87,20 +91,51 @@ def demo(
 @main.command()
 @click.option("--limit", type=click.IntRange(1), help="At most so many scripts of each split; all when absent.")
 @click.option("--turns", type=click.IntRange(1), default=20, show_default=True, help="Turns of each conversation.")
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    metavar="NAME",
+    help="EXPERIMENT:ARM or a model of the gateway; may be given again. The embedded experiment's arms when absent.",
+)
+@click.option("--judge", metavar="MODEL", help="Model of the gateway that judges what no check decides.")
 @OUT
 @GATEWAY
 @SCRIPTS
 @CONCURRENCY
 @JSON
 def adherence(
-    limit: int | None, turns: int, out: Path, gateway: str | None, scripts: Path, concurrency: int, as_json: bool
+    limit: int | None,
+    turns: int,
+    arms: tuple[str, ...],
+    judge: str | None,
+    out: Path,
+    gateway: str | None,
+    scripts: Path,
+    concurrency: int,
+    as_json: bool,
 ) -> None:
-    """Adherence, tokens and cost by arm and turn, over all scripts: unseen attributes, unseen families, plain ones."""
-    from benchmarks import adherence, demo
+    """Adherence, tokens and cost by arm and turn, over all scripts of a file.
+
+    The file is of gattway's own format, Multi-IF's (CSV), MultiChallenge's (JSON lines), SysBench's (JSON) or a JSON
+    list of prompts and probes. A run that was broken off goes on where it stopped, when it is given the same gateway.
+    """
+    from benchmarks import adherence
 
     chosen = adherence.at_most(_load(scripts), limit)
-    with _gateway(gateway) as server, _progress(len(chosen) * len(demo.ARMS) * turns) as on_answer, _told(server):
-        result = adherence.run(server.url, chosen, out, turns=turns, concurrency=concurrency, on_answer=on_answer)
+    asked = arms or adherence.DEFAULT_ARMS
+    answers = sum(one.length(turns) for one in chosen) * len(asked)
+    with _gateway(gateway) as server, _progress(answers) as on_answer, _told(server):
+        result = adherence.run(
+            server.url,
+            chosen,
+            out,
+            turns=turns,
+            concurrency=concurrency,
+            arms=asked,
+            judge=judge,
+            on_answer=on_answer,
+        )
     if as_json:
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))
         return
@@ -138,9 +173,171 @@ def engine(folder: Path, rounds: int, out: Path, as_json: bool) -> None:
     click.echo(f"Figures: {out / 'engine.json'}   Report: {out / 'engine.md'}")
 
 
+@main.command()
+@click.option("--experiments", type=click.IntRange(10), default=1000, show_default=True, help="Simulated experiments.")
+@click.option("--days", type=click.IntRange(2), default=30, show_default=True, help="Daily looks at an A/A experiment.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@OUT
+@JSON
+def statistics(experiments: int, days: int, seed: int, out: Path, as_json: bool) -> None:
+    """Whether the report's intervals hold what they promise, over simulated A/A and A/B experiments."""
+    from rich.markdown import Markdown
+
+    from benchmarks import statistics
+
+    with _progress(2 * experiments, "experiments") as on_experiment:
+        result = statistics.run(out, experiments=experiments, days=days, seed=seed, on_experiment=on_experiment)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    _console().print(Markdown(statistics.markdown(result)))
+    click.echo(f"Figures: {out / 'statistics.json'}   Report: {out / 'statistics.md'}   ({result['seconds']:.0f} s)")
+
+
+@main.command()
+@click.option("--base", default="gpt-4.1-mini", show_default=True, metavar="MODEL|FIGURES", help=PRICE_HELP)
+@click.option(
+    "--tuned", metavar="MODEL|FIGURES", help="The tuned model's price; the base price times --surcharge when absent."
+)
+@click.option(
+    "--surcharge",
+    type=click.FloatRange(0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="Tuned over base price.",
+)
+@click.option(
+    "--training-usd", type=click.FloatRange(0), default=100.0, show_default=True, help="What the tuning costs."
+)
+@click.option("--turns", type=click.IntRange(1, 2000), default=20, show_default=True, help="Turns of a conversation.")
+@click.option("--instruction", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Its tokens.")
+@click.option(
+    "--user", type=click.IntRange(1, 100_000), default=40, show_default=True, help="Tokens of a user message."
+)
+@click.option("--answer", type=click.IntRange(1, 100_000), default=200, show_default=True, help="Tokens of an answer.")
+@click.option(
+    "--cache",
+    type=click.Choice(["blocks", "steps", "breakpoints", "none"]),
+    help="How both prefix caches work; by the provider when absent.",
+)
+@OUT
+@JSON
+def cost(
+    base: str,
+    tuned: str | None,
+    surcharge: float,
+    training_usd: float,
+    turns: int,
+    instruction: int,
+    user: int,
+    answer: int,
+    cache: str | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """From which conversation, instruction and price on tuning is cheaper than repeating in every turn."""
+    from benchmarks import cost
+    from gateway.accounting.breakeven import Shape
+
+    try:
+        cheap = cost.priced(base, cache)
+        other = cost.priced(tuned, cache) if tuned else cost.priced(base, cache, surcharge)
+    except cost.BadPrice as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        result = cost.run(cheap, other, Shape(turns, instruction, user, answer), training_usd, out)
+    except OSError as error:
+        raise click.ClickException(f"{out} cannot be written ({error.strerror})") from error
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    _console().print(cost.tables(result))
+    click.echo(f"Figures: {out / 'cost.json'}   Report: {out / 'cost.md'}   Plot: {out / 'cost.png'}")
+
+
+@main.command()
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Repetitions.")
+@OUT
+@JSON
+def counting(rounds: int, out: Path, as_json: bool) -> None:
+    """What counting tokens costs: long histories against short ones, and very long bodies beside small requests."""
+    from rich.markdown import Markdown
+
+    from benchmarks import counting
+
+    try:
+        with Console(stderr=True).status("measuring (some seconds a round)"):
+            result = counting.run(out, rounds)
+    except ServerFailed as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    _console().print(Markdown(counting.markdown(result)))
+    click.echo(f"Figures: {out / 'counting.json'}   Report: {out / 'counting.md'}")
+
+
+@main.command()
+@click.option(
+    "--conversations", type=click.IntRange(1), default=12, show_default=True, help="Scripts, each with every arm."
+)
+@OUT
+@SCRIPTS
+@CONCURRENCY
+@JSON
+def frontier(conversations: int, out: Path, scripts: Path, concurrency: int, as_json: bool) -> None:
+    """Adherence at turn 20 against the cost of a conversation, for every strategy on both embedded models."""
+    from benchmarks import demo, frontier
+
+    chosen = _load(scripts, demo.SPLIT)[:conversations]
+    answers = len(chosen) * len(frontier.arms()) * frontier.TURNS
+    with _gateway(None, frontier.config()) as server, _progress(answers) as on_answer, _told(server):
+        result = frontier.run(server.url, chosen, out, concurrency=concurrency, on_answer=on_answer)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    from rich.markdown import Markdown
+
+    Console(width=140).print(Markdown(frontier.markdown(result)))
+    click.echo(f"Figures: {out / 'frontier.json'}   Plot: {out / 'frontier.png'}   ({result['seconds']:.0f} s)")
+
+
+@main.command()
+@click.option("--windows", type=click.IntRange(1), default=5, show_default=True, help="Alternations of the candidates.")
+@click.option(
+    "--rounds", type=click.IntRange(0), default=20, show_default=True, help="Kills under load; 0 leaves it out."
+)
+@click.option(
+    "--rows", type=click.IntRange(0), default=1_000_000, show_default=True, help="Turns to fill a ledger with."
+)
+@click.option("--postgres", metavar="URL", help="Fill this empty PostgreSQL database too.")
+@OUT
+@JSON
+def ledger(windows: int, rounds: int, rows: int, postgres: str | None, out: Path, as_json: bool) -> None:
+    """What the ledger costs, what kill -9 loses, and how long a page takes among millions of rows."""
+    from rich.markdown import Markdown
+
+    from benchmarks import ledger
+
+    try:
+        with Console(stderr=True).status("measuring (some minutes)"):
+            result = ledger.run(out, windows, rounds, rows, postgres)
+    except ServerFailed as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    _console().print(Markdown(ledger.markdown(result)))
+    click.echo(f"Figures: {out / 'ledger.json'}   Report: {out / 'ledger.md'}")
+
+
+main.add_command(screenshots)
+main.add_command(maps)
+
+
 def _load(path: Path, split: str | None = None) -> list[script.Script]:
     try:
-        found = script.load(path, split)
+        found = [one for one in datasets.load(path) if split in (None, one.split)]
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     if not found:
@@ -149,15 +346,16 @@ def _load(path: Path, split: str | None = None) -> list[script.Script]:
 
 
 @contextmanager
-def _gateway(url: str | None) -> Iterator[Server]:
-    """The gateway to measure: the one at `url`, or one that lives as long as the block."""
+def _gateway(url: str | None, config: str | None = None) -> Iterator[Server]:
+    """The gateway to measure: the one at `url`, or one that lives as long as the block; with the embedded config, or
+    with the text of another."""
     if url is not None:
         yield Server(url.rstrip("/").removesuffix("/v1"), log=None)
         return
     with ExitStack() as until_done:
         try:
             with Console(stderr=True).status("starting the gateway"):
-                server = until_done.enter_context(serve())
+                server = until_done.enter_context(serve(config=config))
         except ServerFailed as error:
             raise click.ClickException(str(error)) from error
         yield server
@@ -178,8 +376,8 @@ def _told(server: Server) -> Iterator[None]:
 
 
 @contextmanager
-def _progress(answers: int) -> Iterator[Callable[[object], None]]:
-    """A bar over `answers` answers on standard error, where that is a terminal."""
+def _progress(answers: int, what: str = "answers") -> Iterator[Callable[[object], None]]:
+    """A bar over so many answers (or `what` they are) on standard error, where that is a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -189,7 +387,7 @@ def _progress(answers: int) -> Iterator[Callable[[object], None]]:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("answers", total=answers)
+        task = progress.add_task(what, total=answers)
         yield lambda _: progress.advance(task)
 
 

@@ -13,14 +13,16 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from benchmarks import results, show, summary
+from benchmarks import plots, results, show, summary
 from benchmarks.client import Client, Conversation, together
 from benchmarks.demo import ARMS, EXPERIMENT
+from benchmarks.journal import Journal
 from benchmarks.markdown import made_by
 from benchmarks.markdown import table as markdown_table
 from benchmarks.script import Script
 
 PER_FAMILY_TURNS = (2, 6, 20)
+DEFAULT_ARMS = tuple(f"{EXPERIMENT}:{arm}" for arm in ARMS)
 
 
 def at_most(scripts: Sequence[Script], limit: int | None) -> list[Script]:
@@ -41,15 +43,29 @@ def run(
     *,
     turns: int,
     concurrency: int,
+    arms: Sequence[str] = DEFAULT_ARMS,
+    judge: str | None = None,
     on_answer: Callable[[Conversation], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Hold every script with every arm and write `adherence.json` and `adherence.md` into `folder`."""
+    """Hold every script with every arm (`EXPERIMENT:ARM` or a model); write `adherence.json`, `.md` and `.png`."""
     started = time.perf_counter()
-    held = asyncio.run(_converse(url, scripts, turns, concurrency, on_answer))
+    journal = Journal(folder / "adherence.journal.jsonl", [url, turns, judge, [script.id for script in scripts]])
+    held = asyncio.run(_converse(url, scripts, turns, concurrency, arms, judge, journal, on_answer))
     result = report(held, turns, time.perf_counter() - started)
     results.write(folder / "adherence.json", result)
     results.write_text(folder / "adherence.md", markdown(result))
+    plots.curves({arm: curve(held, arm, turns) for arm in dict.fromkeys(c.arm for c in held)}, folder / "adherence.png")
+    journal.done()
     return result
+
+
+def curve(held: Sequence[Conversation], arm: str, turns: int) -> dict[str, Any]:
+    """An arm's adherence by turn with its intervals, over all splits."""
+    at = [summary.at_turn([one for one in held if one.arm == arm], turn) for turn in range(1, turns + 1)]
+    return {
+        "adherence_by_turn": [one["adherence"] for one in at],
+        "adherence_interval_by_turn": [one["adherence_interval"] for one in at],
+    }
 
 
 async def _converse(
@@ -57,15 +73,26 @@ async def _converse(
     scripts: Sequence[Script],
     turns: int,
     concurrency: int,
+    arms: Sequence[str],
+    judge: str | None,
+    journal: Journal,
     on_answer: Callable[[Conversation], None],
 ) -> list[Conversation]:
     run_id = uuid.uuid4().hex[:8]
-    async with Client(url, concurrency=concurrency, on_answer=on_answer) as client:
-        return await together(
-            client.hold(script, f"{EXPERIMENT}:{arm}", f"bench-{run_id}-{script.id}-{arm}", turns=turns)
-            for script in scripts
-            for arm in ARMS
-        )
+    async with Client(url, concurrency=concurrency, judge=judge, on_answer=on_answer) as client:
+
+        async def hold(script: Script, arm: str) -> Conversation:
+            if known := journal.get(script, arm):
+                for _ in known.answers:
+                    on_answer(known)
+                return known
+            name = arm.rpartition(":")[2]
+            conversation = await client.hold(script, arm, f"bench-{run_id}-{script.id}-{name}", turns=turns)
+            conversation.arm = conversation.arm or name
+            journal.add(conversation)
+            return conversation
+
+        return await together(hold(script, arm) for script in scripts for arm in arms)
 
 
 def report(held: Sequence[Conversation], turns: int, seconds: float) -> dict[str, Any]:
@@ -178,6 +205,7 @@ def markdown(result: dict[str, Any]) -> str:
 def _family_table(result: dict[str, Any]) -> list[str]:
     """A line per family, with every arm's adherence at a few turns beside each other."""
     turns = [turn for turn in PER_FAMILY_TURNS if turn <= result["turns"]]
+    names = list(dict.fromkeys(row["arm"] for row in result["families"]))
     families: dict[Group, dict[str, dict[str, Any]]] = defaultdict(dict)
     for row in result["families"]:
         families[", ".join(row["splits"]), row["family"]][row["arm"]] = row
@@ -185,11 +213,11 @@ def _family_table(result: dict[str, Any]) -> list[str]:
         [
             split,
             family,
-            str(arms[ARMS[0]]["conversations"]),
-            *(show.percent(arms[arm][f"turn_{turn}"]) for arm in ARMS for turn in turns),
+            str(next(iter(arms.values()))["conversations"]),
+            *(show.percent(arms.get(arm, {}).get(f"turn_{turn}")) for arm in names for turn in turns),
         ]
         for (split, family), arms in sorted(families.items())
     ]
     return markdown_table(
-        ["split", "family", "n", *(f"{arm} t{turn}" for arm in ARMS for turn in turns)], lines, left=2
+        ["split", "family", "n", *(f"{arm} t{turn}" for arm in names for turn in turns)], lines, left=2
     )

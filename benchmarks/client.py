@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
 from openai import AsyncOpenAI, BadRequestError, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletionMessageParam
 
+from adherence import judges
 from benchmarks.script import Script
 
 REQUEST_TIMEOUT_S = 120.0
@@ -65,12 +66,19 @@ async def together(work: Iterable[Coroutine[None, None, T]]) -> list[T]:
 class Client:
     """Holds conversations with the gateway at `base_url` (no `/v1`), at most `concurrency` of them at a time.
 
-    `on_answer` is called after every answer, for progress bars.
+    `judge` is the model that decides what no check does, where a turn says what to look for. `on_answer` is called
+    after every answer, for progress bars.
     """
 
     def __init__(
-        self, base_url: str, *, concurrency: int = 16, on_answer: Callable[[Conversation], None] = lambda _: None
+        self,
+        base_url: str,
+        *,
+        concurrency: int = 16,
+        judge: str | None = None,
+        on_answer: Callable[[Conversation], None] = lambda _: None,
     ) -> None:
+        self._judge = judge
         self._on_answer = on_answer
         self._slots = asyncio.Semaphore(concurrency)
         # A retry would be a second row in the ledger and hide a failure, so there is none; nor does a proxy
@@ -107,8 +115,10 @@ class Client:
             httpx.HTTPError: the ledger could not be read.
         """
         conversation = Conversation(conversation_id, script, model)
+        turns = script.length(turns)
         if script.instruction is not None:
             conversation.history.append({"role": "system", "content": script.instruction})
+        conversation.history.extend(cast("list[ChatCompletionMessageParam]", [dict(one) for one in script.history]))
         async with self._slots:
             for turn in range(1, max(turns, until_full) + 1):
                 if not await self._answered(conversation, turn):
@@ -128,11 +138,19 @@ class Client:
             conversation.window_full = True
             return False
         conversation.history.append({"role": "assistant", "content": reply})
-        conversation.answers.append(
-            Answer(turn, reply, conversation.script.adherent(reply), asked.fact_holds(reply), ttft_ms)
-        )
+        adherent = conversation.script.adherent(reply, turn)
+        if adherent is None and asked.criterion is not None and self._judge is not None:
+            adherent = await self._judged(asked.criterion, asked.user, reply)
+        conversation.answers.append(Answer(turn, reply, adherent, asked.fact_holds(reply), ttft_ms))
         self._on_answer(conversation)
         return True
+
+    async def _judged(self, criterion: str, user: str, reply: str) -> bool | None:
+        """The judge's verdict, through the gateway; None for rubbish."""
+        assert self._judge is not None
+        prompt = cast("list[ChatCompletionMessageParam]", judges.messages(criterion, user, reply))
+        answer = await self._openai.chat.completions.create(model=self._judge, messages=prompt, temperature=0)
+        return judges.read(answer.choices[0].message.content or "")
 
     async def _stream(self, conversation: Conversation) -> tuple[str, float]:
         """Send the whole history; the streamed reply, and milliseconds to its first text."""

@@ -40,6 +40,28 @@ def comparison(arms: Arms, path: Path) -> None:
     figure.savefig(path, dpi=160)
 
 
+def curves(arms: Arms, path: Path) -> None:
+    """Write the PNG of adherence by turn alone, for any set of arms; arms of which nothing was judged are left out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for index, (name, figures) in enumerate(arms.items()):
+        points = [(t, 100 * y) for t, y in enumerate(figures["adherence_by_turn"], start=1) if y is not None]
+        if points:
+            style = STYLES.get(name, {**OTHER_STYLE, "color": f"C{index}"})
+            axes.plot(*zip(*points, strict=True), **style, label=name)
+    axes.set(title="Answers that follow the instruction", xlabel="turn", ylabel="%", ylim=(-3, 103))
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
 def _adherence(axes: Axes, arms: Arms) -> None:
     ends = {}
     for name, figures in arms.items():

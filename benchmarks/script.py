@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adherence.checks import Check, parse
+from adherence.checks import Check, parse, verdict
 
 MINIATURE = Path(__file__).parent / "scripts" / "miniature.jsonl"
 """Conversations in the embedded models' small world, from splits that tuning never saw."""
@@ -15,10 +16,15 @@ MINIATURE = Path(__file__).parent / "scripts" / "miniature.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class ScriptTurn:
-    """One user message, and the fact that its answer must hold (None: nothing to know)."""
+    """One user message, and the fact that its answer must hold (None: nothing to know).
+
+    `checks` are of this turn alone; `criterion` says in words what a judge is to look for.
+    """
 
     user: str
     fact: Check | None
+    checks: tuple[Check, ...] = ()
+    criterion: str | None = None
 
     def fact_holds(self, reply: str) -> bool | None:
         """Whether the reply gives the fact; None where the turn asks for none."""
@@ -27,7 +33,11 @@ class ScriptTurn:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One conversation. All `checks` hold for a reply that follows the instruction; there may be none."""
+    """One conversation. All `checks` hold for a reply that follows the instruction; there may be none.
+
+    `repeats`: whether a script that runs out starts again with its first question. `history` are messages that were
+    said before turn 1.
+    """
 
     id: str
     split: str
@@ -35,14 +45,20 @@ class Script:
     instruction: str | None
     checks: tuple[Check, ...]
     turns: tuple[ScriptTurn, ...]
+    repeats: bool = True
+    history: tuple[Mapping[str, str], ...] = ()
+
+    def length(self, turns: int) -> int:
+        """How many turns are held when `turns` are asked for."""
+        return turns if self.repeats else min(turns, len(self.turns))
 
     def turn(self, number: int) -> ScriptTurn:
         """Turn 1, 2, …; a script that runs out starts again with its first question."""
         return self.turns[(number - 1) % len(self.turns)]
 
-    def adherent(self, reply: str) -> bool | None:
-        """Whether the reply follows the instruction; None where there is nothing to check."""
-        return all(check(reply) for check in self.checks) if self.checks else None
+    def adherent(self, reply: str, turn: int = 1) -> bool | None:
+        """Whether the reply of a turn follows the instruction; None where there is nothing to check, or no telling."""
+        return verdict((*self.checks, *self.turn(turn).checks), reply)
 
 
 def load(path: Path = MINIATURE, split: str | None = None) -> list[Script]:

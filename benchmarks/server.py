@@ -42,21 +42,24 @@ class Server:
 
 
 @contextmanager
-def serve(command: Sequence[str] = GATTWAY_SERVE) -> Iterator[Server]:
+def serve(command: Sequence[str] = GATTWAY_SERVE, config: str | None = None) -> Iterator[Server]:
     """Run `command` with the embedded config and a ledger of its own on a free loopback port.
 
     It is stopped however the block ends: done, failed, interrupted or terminated.
 
     Args:
         command: what `--host` and `--port` are appended to.
+        config: the text of a config to serve with.
 
     Raises:
         ServerFailed: it was not ready in time.
     """
     with tempfile.TemporaryDirectory(prefix="gattway-bench-") as folder, _exit_on_sigterm():
-        port = _free_port()
+        port = free_port()
         log = Path(folder) / "gattway.log"
         server = Server(f"http://127.0.0.1:{port}", log)
+        if config is not None:
+            (Path(folder) / "gattway.toml").write_text(config, encoding="utf-8")  # where the gateway looks for one
         process = _start([*command, "--host", "127.0.0.1", "--port", str(port)], Path(folder), log)
         try:
             _wait_until_ready(server, process)
@@ -99,7 +102,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
