@@ -53,15 +53,20 @@ lint: setup ## ruff, mypy --strict, import directions
 bench: setup ## the benchmarks that fit one machine, results under benchmarks/results/
 	@$(BIN)/python -m benchmarks adherence
 	@$(BIN)/python -m benchmarks engine
+	@$(BIN)/python -m benchmarks statistics
+	@$(BIN)/python -m benchmarks frontier
+	@$(BIN)/python -m benchmarks cost
+	@$(BIN)/python -m benchmarks counting
+	@$(BIN)/python -m benchmarks ledger
 
 constraints: ## resolve all versions anew into constraints.txt
 	@$(PYTHON) -m venv $(VENV)-constraints
 	@$(VENV)-constraints/bin/python -m pip install --quiet --dry-run --ignore-installed --report $(VENV)-constraints/report.json \
-		$(TORCH) '.[$(EXTRAS),ui,postgres]'
+		$(TORCH) '.[$(EXTRAS),postgres]'
 	@$(VENV)-constraints/bin/python .ci/constraints.py $(VENV)-constraints/report.json > constraints.txt.new
 	@mv constraints.txt.new constraints.txt
 	@rm -rf $(VENV)-constraints
 
 clean: ## remove .venv, caches and what runs left behind
-	@rm -rf $(VENV) $(VENV)-constraints .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-constraints .cache .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} + ; rm -rf *.egg-info

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+# A script's own folder comes first on the path, and docs/strategies/ would pass for the package of that name.
+sys.path[0] = str(Path(__file__).parent.parent)
+
 from prometheus_client import Counter
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo

@@ -48,3 +48,16 @@ def test_every_config_in_the_readme_is_one_that_gattway_check_passes(config: str
 def test_every_link_to_a_file_of_the_repository_leads_there(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_examples_of_other_tools_can_be_parsed() -> None:
+    import ast
+
+    import yaml
+
+    (config,) = [yaml.safe_load(block) for block in blocks("docs/offline.md", "yaml")]
+    assert [one["id"] for one in config["providers"]] == [
+        f"openai:chat:gatt-vs-repeat:{arm}" for arm in ("gatt", "repeat")
+    ]
+    (code,) = blocks("docs/offline.md", "python")
+    assert any(isinstance(node, ast.FunctionDef) and node.name == "keeps_french" for node in ast.parse(code).body)

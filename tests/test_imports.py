@@ -17,7 +17,12 @@ MAY_IMPORT = {
     "strategies": ("adherence",),
     "gateway": ("adherence", "strategies"),
     "gatt": ("adherence", "strategies"),
-    "benchmarks": ("adherence", "strategies", "gateway.accounting"),
+    "benchmarks": (
+        *("adherence", "strategies", "gateway.accounting"),
+        "gateway.experiments.statistics",  # what `statistics` simulates
+        "gateway.experiments.report",  # what `ledger` times on millions of rows
+        "gateway.ledger",  # what `statistics` simulates, and `ledger` fills with more rows than a client could send
+    ),
 }
 
 # Parts of the gateway, lowest first; a part imports its own layer and those below.
@@ -29,7 +34,22 @@ GATEWAY_LAYERS = (
 )
 
 # Loaded where they are used, never at the gateway's start (seconds and hundreds of megabytes each).
-HEAVY = {"torch", "transformers", "litellm", "nicegui", "matplotlib", "trl", "peft", "datasets", "accelerate"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "litellm",
+    "nicegui",
+    "matplotlib",
+    "trl",
+    "peft",
+    "datasets",
+    "accelerate",
+    "alembic",
+    "psycopg",
+    "cryptography",
+    "pyarrow",
+    "duckdb",
+}
 
 
 def files(package: str) -> list[Path]:

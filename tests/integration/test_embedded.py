@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,28 +11,11 @@ import openai
 import pytest
 
 from adherence.checks import all_hold
+from tests.integration.started import ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 SCRIPTS = [json.loads(line) for line in (ROOT / "benchmarks/scripts/miniature.jsonl").read_text().splitlines()]
 UNSEEN = [script for script in SCRIPTS if script["split"] == "unseen_attributes"]
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("serve")
-    with subprocess.Popen(
-        [sys.executable, "-m", "gateway", "serve", "--port", "0"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        lines = iter(process.stderr.readline, "")
-        yield next(line for line in lines if "serves on" in line).split("serves on ")[1].split("/v1")[0]
-        process.terminate()
-        assert process.wait(30) == 0
 
 
 @pytest.fixture(scope="module")
