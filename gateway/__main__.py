@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from gateway import __version__
-from gateway.chat_command import chat
-from gateway.command_options import CONFIG
-from gateway.conversation_commands import conversations
-from gateway.db_commands import db
+from gateway.commands.chat import chat
+from gateway.commands.conversations import conversations
+from gateway.commands.db import db
+from gateway.commands.keys import keys
+from gateway.commands.options import CONFIG
+from gateway.commands.report import report
 from gateway.errors import ConfigError, GatewayError
-from gateway.key_commands import keys
-from gateway.report_command import report
 from gateway.ui.command import ui
 
 
@@ -47,7 +47,7 @@ def main() -> None:
 @click.option("--open", "is_open", is_flag=True, default=None, help="Serve without keys where other machines reach it.")
 def serve(config: Path | None, host: str | None, port: int | None, workers: int | None, is_open: bool | None) -> None:
     """Serve the OpenAI-compatible API."""
-    from gateway.serving import serve as run
+    from gateway.commands.serve import serve as run
     from gateway.settings import config_path, load
 
     settings = load(config_path(config))
@@ -62,7 +62,7 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def check(config: Path | None, as_json: bool) -> None:
     """Read the config and resolve every model, price, tokenizer and window; exit 0, or 2 with each mistake."""
-    from gateway.checking import check as run
+    from gateway.commands.check import check as run
     from gateway.settings import config_path
 
     run(config_path(config), as_json=as_json)

@@ -16,32 +16,33 @@ from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from gateway import __version__
-from gateway.access import Access, allow_origins
-from gateway.aftermath import Aftermath
-from gateway.asking import Asker
-from gateway.attempts import Attempts
+from gateway.access.gate import Gate
+from gateway.access.hosts import Hosts
+from gateway.access.keys import Keyring
+from gateway.access.leased_meters import LeasedMeters, over_database, over_file
+from gateway.access.limits import DAY_S, Limiter
+from gateway.access.middleware import Access, allow_origins
+from gateway.access.request_id import RequestId
+from gateway.answering.aftermath import Aftermath
+from gateway.answering.asking import Asker
+from gateway.answering.attempts import Attempts
+from gateway.answering.breaker import Breaker
+from gateway.answering.counting import Counting
+from gateway.answering.draining import Draining
+from gateway.answering.recorder import Recorder
+from gateway.answering.shadows import Shadows
 from gateway.auxiliary import Auxiliary
-from gateway.breaker import Breaker
 from gateway.catalogue import Catalogue
 from gateway.chat import Chat
-from gateway.counting import Counting
-from gateway.draining import Draining
 from gateway.errors import BadRequest, ClientLeft, GatewayError, error_body, http_status
 from gateway.experiments.allocation import Allocations
 from gateway.experiments.assigner import Assigner
 from gateway.experiments.examiner import Examiner
 from gateway.experiments.split import Split
-from gateway.gate import Gate
-from gateway.hosts import Hosts
 from gateway.identity import Identifier
-from gateway.keys import Keyring
-from gateway.leased_meters import LeasedMeters, over_database, over_file
 from gateway.ledger.books import Books, open_books
-from gateway.limits import DAY_S, Limiter
 from gateway.metrics import Metrics
 from gateway.other_routes import OtherRoutes
-from gateway.recorder import Recorder
-from gateway.request_id import RequestId
 from gateway.routes import (
     completions,
     content,
@@ -56,7 +57,6 @@ from gateway.routes import (
 )
 from gateway.routes.schema import describe
 from gateway.settings import Settings
-from gateway.shadows import Shadows
 from gateway.stored_responses import StoredResponses
 from gateway.telemetry.otlp import Otlp
 from gateway.telemetry.request_log import log_refusal, log_request

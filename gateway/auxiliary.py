@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.access_settings import AuxiliaryRuleSettings, AuxiliarySettings
+from gateway.sections.access import AuxiliaryRuleSettings, AuxiliarySettings
 from strategies import Message
 from strategies.instruction import text_of
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import strategies
 from adherence import Finder
+from gateway.access.keys import Keyring
 from gateway.accounting.cache_table import provider_of_host, provider_of_name, rule_for, stated_rule
 from gateway.accounting.caching import CacheRule
 from gateway.accounting.prices import Price, price_of, table_price, table_row
@@ -14,11 +15,10 @@ from gateway.accounting.template_tokens import TemplateCounter
 from gateway.accounting.tokens import TiktokenCounter
 from gateway.catalogue import Arm, Catalogue, Examination, Experiment, Model
 from gateway.errors import ConfigError
-from gateway.experiment_settings import ArmSettings, ExperimentSettings
 from gateway.experiments.split import Audience, Split
-from gateway.keys import Keyring
+from gateway.sections.experiments import ArmSettings, ExperimentSettings
+from gateway.sections.upstreams import LiteLLMUpstreamSettings, LocalUpstreamSettings, OpenAIUpstreamSettings
 from gateway.settings import ModelSettings, Settings
-from gateway.upstream_settings import LiteLLMUpstreamSettings, LocalUpstreamSettings, OpenAIUpstreamSettings
 from gateway.upstreams.base import Counter, Upstream
 from gateway.upstreams.local import LocalModel, LocalUpstream
 from gateway.upstreams.passthrough import PassthroughUpstream

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adherence import Finder
+from gateway.access.keys import Key
 from gateway.accounting.caching import CacheRule
 from gateway.accounting.prices import Price
 from gateway.errors import Forbidden, ModelNotFound
 from gateway.experiments.split import Split
-from gateway.keys import Key
 from gateway.upstreams.base import Counter, Upstream
 from strategies import Strategy
 

@@ -1,4 +1,4 @@
-"""The use case: identify, assign, place, send; `gateway.exchange` then relays and records."""
+"""The use case: identify, assign, place, send; `gateway.answering.exchange` then relays and records."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.aftermath import Aftermath
-from gateway.arrival import Arrival
-from gateway.attempts import Attempts
+from gateway.access.gate import Gate
+from gateway.answering.aftermath import Aftermath
+from gateway.answering.arrival import Arrival
+from gateway.answering.attempts import Attempts
+from gateway.answering.counting import Counting
+from gateway.answering.drain import Drain
+from gateway.answering.draining import Draining
+from gateway.answering.exchange import Exchange
+from gateway.answering.recorder import Recorder
 from gateway.auxiliary import Auxiliary
 from gateway.catalogue import Arm, Catalogue, Target
-from gateway.counting import Counting
-from gateway.drain import Drain
-from gateway.draining import Draining
 from gateway.errors import BadRequest, LedgerError, ShuttingDown
-from gateway.exchange import Exchange
 from gateway.experiments.assigner import Assigner, Dealt
 from gateway.experiments.split import Exposure
-from gateway.gate import Gate
 from gateway.identity import Continued, Identifier, Identity
 from gateway.ledger.records import Turn
-from gateway.recorder import Recorder
-from gateway.relay_settings import StreamingSettings
+from gateway.sections.relay import StreamingSettings
 from gateway.settings import TimeoutSettings
 from gateway.wire.request import ChatRequest
 from strategies import Message, instruction_of

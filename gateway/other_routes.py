@@ -13,19 +13,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
-from gateway.arrival import Arrival
-from gateway.attempts import Attempts
+from gateway.access.gate import Gate
+from gateway.access.keys import Key
+from gateway.answering.arrival import Arrival
+from gateway.answering.attempts import Attempts
+from gateway.answering.drain import Drain
+from gateway.answering.draining import Draining
+from gateway.answering.other_answer import OtherAnswer
+from gateway.answering.recorder import Recorder
 from gateway.catalogue import Catalogue, Model
-from gateway.drain import Drain
-from gateway.draining import Draining
 from gateway.errors import BadRequest, LedgerError, NotFound, ShuttingDown
-from gateway.gate import Gate
 from gateway.identity import given_id
-from gateway.keys import Key
 from gateway.ledger.records import Turn
-from gateway.other_answer import OtherAnswer
-from gateway.recorder import Recorder
-from gateway.relay_settings import RelaySettings, StreamingSettings
+from gateway.sections.relay import RelaySettings, StreamingSettings
 from gateway.settings import TimeoutSettings
 from gateway.wire.named_body import NamedBody, read_named
 

@@ -15,18 +15,18 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from gateway.access_settings import AuxiliarySettings, BoundsSettings, KeySettings, Origin, mistakes
-from gateway.accounting_settings import ComparisonSettings, PrefixCacheSettings, PriceSettings
-from gateway.config_errors import explain
 from gateway.errors import ConfigError
-from gateway.experiment_settings import ExperimentSettings
-from gateway.ledger_settings import LedgerSettings
-from gateway.relay_settings import RelaySettings, StreamingSettings
-from gateway.section import Name
-from gateway.section import Section as _Section
-from gateway.telemetry_settings import LoggingSettings, TelemetrySettings
-from gateway.ui_settings import UiSettings
-from gateway.upstream_settings import UpstreamSettings
+from gateway.sections.access import AuxiliarySettings, BoundsSettings, KeySettings, Origin, mistakes
+from gateway.sections.accounting import ComparisonSettings, PrefixCacheSettings, PriceSettings
+from gateway.sections.base import Name
+from gateway.sections.base import Section as _Section
+from gateway.sections.complaints import explain
+from gateway.sections.experiments import ExperimentSettings
+from gateway.sections.ledger import LedgerSettings
+from gateway.sections.relay import RelaySettings, StreamingSettings
+from gateway.sections.telemetry import LoggingSettings, TelemetrySettings
+from gateway.sections.ui import UiSettings
+from gateway.sections.upstreams import UpstreamSettings
 
 EMBEDDED_CONFIG = Path(__file__).parent / "embedded" / "gattway.toml"
 """The config that serves when there is no other: the miniature models and `gatt-vs-repeat`."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from gateway.access.keys import Key
 from gateway.errors import BadRequest, NotFound
 from gateway.identity import Continued
-from gateway.keys import Key
 from gateway.ledger.content import Content, ContentStore
 from gateway.ledger.lookup import Lookup
 from gateway.ledger.records import Answered, Turn

@@ -27,10 +27,13 @@ MAY_IMPORT = {
 
 # Parts of the gateway, lowest first; a part imports its own layer and those below.
 GATEWAY_LAYERS = (
-    {"errors", "wire"},
+    {"errors", "wire", "sections"},
     {"identity", "experiments", "upstreams", "accounting", "ledger"},
-    {"chat"},
+    {"answering"},
+    {"chat", "other_routes"},
     {"routes"},
+    {"app"},
+    {"commands"},
 )
 
 # Loaded where they are used, never at the gateway's start (seconds and hundreds of megabytes each).

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.accounting.caching import Blocks, Breakpoints, CacheRule, NoCache, Observed, Steps
-from gateway.accounting_settings import PrefixCacheSettings
+from gateway.sections.accounting import PrefixCacheSettings
 
 OPENAI_GUIDE = "https://developers.openai.com/api/docs/guides/prompt-caching"
 ANTHROPIC_GUIDE = "https://platform.claude.com/docs/en/build-with-claude/prompt-caching"

@@ -17,7 +17,7 @@ from gateway.ledger.shared import Shared
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.store import Store
 from gateway.ledger.writer import Writer
-from gateway.ledger_settings import LedgerSettings
+from gateway.sections.ledger import LedgerSettings
 
 log = logging.getLogger(__name__)
 

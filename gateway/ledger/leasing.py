@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, delete, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from gateway.access.meters import SLICES, Window
 from gateway.ledger.schema import limit_gateways, limit_meters, limit_slices
-from gateway.meters import SLICES, Window
 
 LOAN_SHARE = 0.05
 """Most of a limit that is lent at once."""

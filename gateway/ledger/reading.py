@@ -10,7 +10,7 @@ from gateway.ledger.database import open_database
 from gateway.ledger.migrate import require_shared
 from gateway.ledger.shared import open_shared, reason_of
 from gateway.ledger.store import Store
-from gateway.ledger_settings import LedgerSettings
+from gateway.sections.ledger import LedgerSettings
 
 
 def open_store(settings: LedgerSettings) -> Store:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from gateway.arrival import Arrival
+from gateway.answering.arrival import Arrival
 from gateway.errors import BodyTooLarge, ClientLeft
 
 T = TypeVar("T")

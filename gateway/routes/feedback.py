@@ -9,8 +9,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from gateway.access.keys import Key
 from gateway.errors import BadRequest, NotFound
-from gateway.keys import Key
 from gateway.ledger.amendments import Amendment
 from gateway.ledger.books import Books
 from gateway.ledger.records import Feedback

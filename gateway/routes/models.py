@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from gateway.access.keys import Key
 from gateway.catalogue import Arm, Catalogue
-from gateway.keys import Key
 from gateway.routes.schema import gives
 
 

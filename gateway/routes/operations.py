@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from gateway.draining import Draining
+from gateway.answering.draining import Draining
 from gateway.ledger.books import Books
 from gateway.metrics import Metrics
 from gateway.routes.schema import gives

@@ -8,8 +8,8 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from gateway.ledger.records import Turn
+from gateway.sections.upstreams import LiteLLMUpstreamSettings, OpenAIUpstreamSettings
 from gateway.settings import Settings
-from gateway.upstream_settings import LiteLLMUpstreamSettings, OpenAIUpstreamSettings
 
 Value = str | bool | int | float | list[str]
 

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from gateway.telemetry_settings import LoggingSettings
+from gateway.sections.telemetry import LoggingSettings
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request that is being worked on, for whatever is logged meanwhile."""

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
-from gateway.hosts import Hosts, is_loopback
-from gateway.listening import address, bind, stop_with_exit_code_0
+from gateway.access.hosts import Hosts, is_loopback
+from gateway.commands.listening import address, bind, stop_with_exit_code_0
 from gateway.ui.backend import Remote
 from gateway.ui.page import create_page
 
@@ -34,8 +34,8 @@ def ui(url: str, host: str, port: int, is_open: bool) -> None:
     """Serve the web page for a gateway that runs elsewhere, or with several workers."""
     import uvicorn
 
+    from gateway.sections.telemetry import LoggingSettings
     from gateway.telemetry.logs import logging_to
-    from gateway.telemetry_settings import LoggingSettings
 
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter(f"{url!r} is no address; write it as http://HOST:PORT", param_hint="--gateway")

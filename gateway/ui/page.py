@@ -27,8 +27,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.access.hosts import Hosts
 from gateway.errors import BadRequest, Forbidden, GatewayError, InvalidKey, NotFound, UpstreamUnavailable, http_status
-from gateway.hosts import Hosts
 from gateway.ui.backend import PREFIX, inward, status_of
 from gateway.ui.scripts import Script, load
 from gateway.ui.sessions import LIFETIME_S, Sessions

@@ -14,7 +14,7 @@ import orjson
 from yarl import URL
 
 from gateway.errors import UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream_settings import OpenAIUpstreamSettings
+from gateway.sections.upstreams import OpenAIUpstreamSettings
 from gateway.upstreams.base import Reply
 
 HANDED_BACK = ("retry-after", "retry-after-ms", "x-should-retry")

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, ClassVar
 
 from gateway.errors import BadRequest, GatewayError, UpstreamStatus, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream_settings import LiteLLMUpstreamSettings
+from gateway.sections.upstreams import LiteLLMUpstreamSettings
 from gateway.upstreams.base import Reply
 from gateway.wire.sse import DONE, event
 

@@ -10,9 +10,9 @@ from unittest.mock import patch
 
 import openai
 
+from gateway.access.keys import hash_of, new
 from gateway.app import create_app
 from gateway.build import build
-from gateway.keys import hash_of, new
 from gateway.settings import load
 from tests.gateway.conftest import BEHAVIOURS, CONFIG, KEY, Gateway
 from tests.gateway.servers import FakeUpstream, serving

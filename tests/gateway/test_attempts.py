@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.answering.attempts import retry_after_s
+from gateway.answering.breaker import Breaker
 from gateway.app import create_app
-from gateway.attempts import retry_after_s
-from gateway.breaker import Breaker
 from gateway.build import build
 from gateway.settings import BreakerSettings, load
 from tests.gateway.servers import FakeUpstream, serving

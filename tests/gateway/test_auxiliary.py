@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.access_settings import AuxiliarySettings
 from gateway.auxiliary import BUILT_IN, Auxiliary
 from gateway.errors import ConfigError
+from gateway.sections.access import AuxiliarySettings
 from gateway.settings import load
 from tests.gateway.conftest import Gateway
 from tests.gateway.keyed import keyed

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.access.hosts import Hosts
 from gateway.errors import Forbidden
-from gateway.hosts import Hosts
 from gateway.settings import Settings, load
 from tests.gateway.conftest import Gateway
 from tests.gateway.keyed import bearer, keyed

@@ -18,8 +18,8 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.__main__ import main
+from gateway.access.keys import hash_of
 from gateway.errors import ConfigError
-from gateway.keys import hash_of
 from gateway.settings import load
 from tests.gateway.conftest import Gateway
 from tests.gateway.keyed import Secrets, bearer, keyed
@@ -225,8 +225,8 @@ def test_keys_new_prints_a_key_once_and_lines_that_hold_its_hash_only(tmp_path: 
 
 
 def test_where_other_machines_reach_it_the_gateway_starts_only_with_keys_or_when_told_so(tmp_path: Path) -> None:
-    from gateway.hosts import is_loopback
-    from gateway.serving import _refuse_to_stand_open
+    from gateway.access.hosts import is_loopback
+    from gateway.commands.serve import _refuse_to_stand_open
 
     (tmp_path / "gattway.toml").write_text(GOOD)
     done = subprocess.run(

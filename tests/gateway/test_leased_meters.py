@@ -11,10 +11,10 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection
 
+from gateway.access.leased_meters import LeasedMeters, Run, over_file
+from gateway.access.meters import Window
 from gateway.errors import SharedAway
-from gateway.leased_meters import LeasedMeters, Run, over_file
 from gateway.ledger.database import open_database
-from gateway.meters import Window
 
 T = TypeVar("T")
 MINUTE = Window(100, 60)

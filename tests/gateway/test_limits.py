@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.access.keys import hash_of
+from gateway.access.meters import SLICES, InMemoryMeters, Window
 from gateway.build import build
 from gateway.errors import ConfigError
-from gateway.keys import hash_of
-from gateway.meters import SLICES, InMemoryMeters, Window
 from gateway.settings import load
 from tests.gateway.conftest import Gateway
 from tests.gateway.keyed import Secrets, bearer, keyed

@@ -20,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from gateway.access.keys import hash_of
 from gateway.app import create_app
 from gateway.build import build
-from gateway.keys import hash_of
 from gateway.settings import load
 from tests.gateway.keyed import bearer
 from tests.gateway.servers import serving

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from sqlalchemy import Engine
 
+from gateway.commands.report import rendered, sparkline
 from gateway.errors import NotFound
 from gateway.experiments import statistics
 from gateway.experiments.report import ADHERENCE, make
@@ -25,7 +26,6 @@ from gateway.ledger.aggregates import Moments
 from gateway.ledger.database import open_database
 from gateway.ledger.records import Assignment, Turn
 from gateway.ledger.schema import assignments, turns
-from gateway.report_command import rendered, sparkline
 from tests.gateway.experiment_config import running
 
 EVEN = json.dumps({"gatt": 0.5, "repeat": 0.5})

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from gateway.keys import hash_of
+from gateway.access.keys import hash_of
 from tests.gateway.scripted import Script, Scripted, scripted
 
 KEYS = "".join(f'[keys.{name}]\nhash = "{hash_of(name)}"\nadmin = true\n' for name in ("alice", "bob"))

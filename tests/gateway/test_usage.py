@@ -12,10 +12,10 @@ from gateway.accounting.placement import PlacementCounts, count_placement
 from gateway.accounting.placement import Turn as Placed
 from gateway.accounting.prices import Price, Rates
 from gateway.accounting.tokens import TiktokenCounter
+from gateway.answering.usage import account
 from gateway.catalogue import Model
 from gateway.ledger.records import Turn
 from gateway.upstreams.base import Upstream
-from gateway.usage import account
 from gateway.wire.observe import Observation
 from strategies import make
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.keys import hash_of, new
+from gateway.access.keys import hash_of, new
 from tests.gateway.servers import FakeUpstream, serving
 from tests.gateway.test_cli import gattway
 from tests.gateway.test_settings import GOOD

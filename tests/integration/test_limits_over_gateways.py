@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.keys import hash_of
+from gateway.access.keys import hash_of
 from gateway.ledger.migrate import upgrade_shared
 from gateway.ledger.shared import open_shared
 from tests.gateway.keyed import bearer

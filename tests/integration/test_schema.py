@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.keys import hash_of, new
+from gateway.access.keys import hash_of, new
 from tests.gateway.scripted import Scripted, scripted
 
 pytestmark = pytest.mark.slow

@@ -26,7 +26,7 @@ from gateway.ledger.records import Assignment
 from gateway.ledger.schema import assignments, conversations, outbox, turns
 from gateway.ledger.shared import open_shared
 from gateway.ledger.store import Store
-from gateway.ledger_settings import LedgerSettings
+from gateway.sections.ledger import LedgerSettings
 from tests.gateway.ledger.test_writer import row
 from tests.gateway.postgres import Postgres
 

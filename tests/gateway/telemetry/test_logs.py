@@ -14,10 +14,10 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.sections.telemetry import LoggingSettings
 from gateway.settings import Settings
 from gateway.telemetry.logs import MAX_WAITING, logging_to
 from gateway.telemetry.request_log import log_request
-from gateway.telemetry_settings import LoggingSettings
 from tests.gateway.conftest import KEY, Gateway
 from tests.gateway.telemetry.test_exposition import a_turn
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from gateway.errors import UpstreamUnavailable
-from gateway.upstream_settings import OpenAIUpstreamSettings
+from gateway.sections.upstreams import OpenAIUpstreamSettings
 from gateway.upstreams.passthrough import PassthroughUpstream
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"

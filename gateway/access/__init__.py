@@ -1,0 +1,1 @@
+"""Who gets in, under which name, and how often."""

@@ -1,0 +1,30 @@
+"""Stopping without cutting anybody off: what has begun is answered, what is new is turned away."""
+
+from __future__ import annotations
+
+import time
+
+from gateway.answering.recorder import Recorder
+
+
+class Draining:
+    """Whether the gateway is about to stop."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._since: float | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether new requests are turned away."""
+        return self._since is not None
+
+    def begin(self) -> None:
+        """Take nothing new from now on."""
+        self._since = time.monotonic()
+
+    def over(self, limit_s: float) -> bool:
+        """Whether nothing is being answered any more, or has been for longer than `limit_s` seconds."""
+        if self._since is None:
+            return False
+        return self._recorder.in_flight == 0 or time.monotonic() - self._since > limit_s

@@ -1,0 +1,1 @@
+"""What `gattway` does at the command line, a module each."""

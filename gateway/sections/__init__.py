@@ -1,0 +1,1 @@
+"""The settings by subject; `gateway.settings` puts them together."""
