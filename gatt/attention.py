@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gatt import templates
+from strategies import templates
 
 if TYPE_CHECKING:
     import numpy as np

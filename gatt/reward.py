@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatt import files, sampling, templates
+from gatt import files, sampling
 from gatt.script import Message, Script
 from gatt.synthesize import Scorer, by_checks
 from gatt.tuning.settings import Lora
+from strategies import templates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gatt import templates
 from gatt.script import Message
+from strategies import templates
 
 if TYPE_CHECKING:
     import torch

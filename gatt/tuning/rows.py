@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gatt import templates
+from strategies import templates
 
 if TYPE_CHECKING:
     from datasets import Dataset

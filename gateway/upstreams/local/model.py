@@ -11,6 +11,7 @@ from gateway.errors import BadRequest, ConfigError, ContextLengthExceeded
 from gateway.upstreams.local.generation import Generation
 from gateway.upstreams.local.messages import plain
 from gateway.upstreams.local.sampling import Sampling
+from strategies import templates
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,9 @@ class LocalModel:
     def render(self, messages: Sequence[dict[str, Any]]) -> list[int]:
         """The prompt of `messages` by the model's chat template, with the opening of the assistant's turn.
 
+        A system message that the template refuses, or moves as the conversation grows, is folded into the first user
+        message, as in tuning.
+
         Raises:
             BadRequest: a message holds what the model cannot read, or the template refuses the list.
         """
@@ -67,10 +71,9 @@ class LocalModel:
         from jinja2 import TemplateError
 
         try:
-            text: str = self._tokenizer.apply_chat_template(plain(messages), add_generation_prompt=True, tokenize=False)
-        except (TemplateError, TypeError) as error:
+            return templates.text(self._tokenizer, plain(messages), add_generation_prompt=True)
+        except (TemplateError, templates.TemplateError, TypeError) as error:
             raise BadRequest(f"The model's chat template refuses these messages: {error}", param="messages") from error
-        return text
 
     @property
     def fast_tokenizer(self) -> Any:

@@ -17,6 +17,7 @@ from gateway.errors import BadRequest, ConfigError, ContextLengthExceeded, Upstr
 from gateway.upstreams.local import LocalModel, LocalUpstream
 from tests.gateway.upstreams import local_models
 from tests.gateway.upstreams.local_models import until
+from tests.gatt import chat_models
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +212,17 @@ async def test_a_message_it_cannot_read_is_refused_by_place(
 async def test_what_the_chat_template_refuses_is_a_bad_request(upstream: LocalUpstream) -> None:
     with pytest.raises(BadRequest, match="unknown role"):
         await upstream.send(body(messages=[{"role": "critic", "content": "x"}]), stream=False, headers={})
+
+
+@pytest.mark.parametrize("name", chat_models.KINDS)
+def test_an_instruction_said_once_stays_in_turn_1_under_every_template(name: str) -> None:
+    model = LocalModel(chat_models.tokenizer(name), engine=None, context_window=512)  # type: ignore[arg-type]
+    said, asked, again = "Act as Oscar Wilde.", "What is it?", "And that?"
+    history = [{"role": "developer", "content": said}, {"role": "user", "content": asked}]
+    longer = [*history, {"role": "assistant", "content": "A cat."}, {"role": "user", "content": again}]
+    for text in (model.render_text(history), model.render_text(longer)):
+        assert said in text.partition(asked)[0]
+        assert text.count(said) == 1
 
 
 async def test_fields_of_no_bearing_and_harmless_values_are_taken(upstream: LocalUpstream) -> None:

@@ -1,6 +1,7 @@
-"""What a model's chat template does to a conversation, found out by rendering probes with it.
+"""What a model's chat template does to an instruction, found out by rendering probes with it.
 
-GAtt needs three things of a template: that it puts the instruction into turn 1 and leaves it there, that the prompt's
+Tuning and serving in process read conversations through here, so that a model is served as it was tuned. GAtt needs
+three things of a template: that it puts the instruction into turn 1 and leaves it there, that the prompt's
 tokens are a prefix of prompt and answer, and, for whoever trains on all answers at once, that it never renders an old
 turn anew. Llama 2, Llama 3 and ChatML do all of it. Gemma refuses a system message and Mistral moves it into the newest
 user message: there the instruction is folded into the first user message instead. Qwen 3 drops the reasoning of old
@@ -14,10 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from strategies.base import Message
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Message = dict[str, Any]
 
 _SAID, _ASKED, _AGAIN = "Keep to this.", "First question", "Second question"
 _ANSWERED, _REPLIED = "First answer", "Second answer"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import strategies
-from gatt import templates
 from gatt.tuning.objectives import trainer
 from gatt.tuning.rows import PrefixError, all_answers, fitting
 from gatt.tuning.settings import Round, Tuning
+from strategies import templates
 from tests.gatt import chat_models
 
 INSTRUCTION = "Act as Oscar Wilde."
