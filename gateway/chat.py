@@ -9,21 +9,17 @@ from typing import Any
 from gateway.access.gate import Gate
 from gateway.answering.aftermath import Aftermath
 from gateway.answering.arrival import Arrival
-from gateway.answering.attempts import Attempts
 from gateway.answering.counting import Counting
-from gateway.answering.drain import Drain
 from gateway.answering.draining import Draining
+from gateway.answering.ending import Means
 from gateway.answering.exchange import Exchange
-from gateway.answering.recorder import Recorder
 from gateway.auxiliary import Auxiliary
 from gateway.catalogue import Arm, Catalogue, Target
-from gateway.errors import BadRequest, LedgerError, ShuttingDown
+from gateway.errors import BadRequest
 from gateway.experiments.assigner import Assigner, Dealt
 from gateway.experiments.split import Exposure
 from gateway.identity import Continued, Identifier, Identity
 from gateway.ledger.records import Turn
-from gateway.sections.relay import StreamingSettings
-from gateway.settings import TimeoutSettings
 from gateway.wire.request import ChatRequest
 from strategies import Message, instruction_of
 from strategies.instruction import text_of
@@ -37,26 +33,20 @@ class Chat:
         catalogue: Catalogue,
         identifier: Identifier,
         assigner: Assigner,
-        recorder: Recorder,
         gate: Gate,
         auxiliary: Auxiliary,
         draining: Draining,
-        attempts: Attempts,
-        limits: TimeoutSettings,
-        streaming: StreamingSettings,
+        means: Means,
         counting: Counting,
         aftermath: Aftermath,
     ) -> None:
         self._catalogue = catalogue
         self._identifier = identifier
         self._assigner = assigner
-        self._recorder = recorder
         self._gate = gate
         self._auxiliary = auxiliary
         self._draining = draining
-        self._attempts = attempts
-        self._limits = limits
-        self._streaming = streaming
+        self._means = means
         self._counting = counting
         self._aftermath = aftermath
 
@@ -69,10 +59,7 @@ class Chat:
         Raises:
             GatewayError: the request cannot be answered; a turn that got as far as the model is recorded.
         """
-        if self._draining.begun:
-            raise ShuttingDown()
-        if self._recorder.problem:
-            raise LedgerError(self._recorder.problem)
+        self._draining.refuse()
         target = self._catalogue.resolve(request.model, arrival.key)
         await self._gate.admit(request, arrival.key, arrival.request_id)
         identity = await self._identifier.identify(
@@ -84,7 +71,7 @@ class Chat:
             identity = replace(identity, turn=0)
         arm, dealt = await self._arm(target, identity, request, arrival)
         placed = _placed(arm, request.messages)
-        user_hash = self._recorder.user_hash(arrival.headers, request.body)
+        user_hash = self._means.recorder.user_hash(arrival.headers, request.body)
         exchange = Exchange(
             request=request,
             placed=placed,
@@ -96,10 +83,7 @@ class Chat:
                 arm, request.body, request.messages, placed, continues=identity.parent is not None
             ),
             arrived_at=arrival.at,
-            recorder=self._recorder,
-            limits=self._limits,
-            attempts=self._attempts,
-            drain=Drain(self._streaming, self._recorder.closing),
+            means=self._means,
             aftermath=self._aftermath,
         )
         await exchange.begin(_upstream_body(request, placed), arrival.headers)

@@ -16,17 +16,14 @@ from fnmatch import fnmatchcase
 from gateway.access.gate import Gate
 from gateway.access.keys import Key
 from gateway.answering.arrival import Arrival
-from gateway.answering.attempts import Attempts
-from gateway.answering.drain import Drain
 from gateway.answering.draining import Draining
+from gateway.answering.ending import Means
 from gateway.answering.other_answer import OtherAnswer
-from gateway.answering.recorder import Recorder
 from gateway.catalogue import Catalogue, Model
-from gateway.errors import BadRequest, LedgerError, NotFound, ShuttingDown
+from gateway.errors import BadRequest, NotFound
 from gateway.identity import given_id
 from gateway.ledger.records import Turn
-from gateway.sections.relay import RelaySettings, StreamingSettings
-from gateway.settings import TimeoutSettings
+from gateway.sections.relay import RelaySettings
 from gateway.wire.named_body import NamedBody, read_named
 
 KNOWN = (
@@ -46,24 +43,18 @@ class OtherRoutes:
     def __init__(
         self,
         catalogue: Catalogue,
-        recorder: Recorder,
         gate: Gate,
         draining: Draining,
-        attempts: Attempts,
-        limits: TimeoutSettings,
+        means: Means,
         settings: RelaySettings,
-        streaming: StreamingSettings,
         id_headers: Sequence[str],
         max_id_chars: int,
     ) -> None:
         self._catalogue = catalogue
-        self._recorder = recorder
         self._gate = gate
         self._draining = draining
-        self._attempts = attempts
-        self._limits = limits
+        self._means = means
         self._settings = settings
-        self._streaming = streaming
         self._id_headers = id_headers
         self._max_id_chars = max_id_chars
 
@@ -85,23 +76,12 @@ class OtherRoutes:
         Raises:
             GatewayError: the request cannot be answered; one that got as far as the model is recorded.
         """
-        if self._draining.begun:
-            raise ShuttingDown()
-        if self._recorder.problem:
-            raise LedgerError(self._recorder.problem)
+        self._draining.refuse()
         asked = read_named(raw, content_type)
         model = self._model(asked.model, route, arrival.key)
         await self._gate.admit_fields(asked.fields, arrival.key, arrival.request_id, stream=asked.stream)
-        answer = OtherAnswer(
-            model,
-            asked,
-            self._begun(route, model, asked, arrival),
-            arrival,
-            self._recorder,
-            self._limits,
-            self._attempts,
-            Drain(self._streaming, self._recorder.closing),
-        )
+        row = self._begun(route, model, asked, arrival)
+        answer = OtherAnswer(model, asked, row, arrival, self._means)
         await answer.begin(f"{route}?{query}" if query else route)
         return answer
 

@@ -65,15 +65,15 @@ class StoredResponses:
         if not isinstance(response_id, str):
             raise BadRequest(f"'{param}' must be a string.", param=param)
         found = await self._find(response_id, key)
-        if found is None or found[1].answer is None or found[0].answered_hash is None:
+        answered = Answered.of(found[0]) if found is not None else None
+        if found is None or answered is None or found[1].answer is None:
             raise BadRequest(
                 f"Previous response with id '{response_id[:128]}' not found.",
                 param=param,
                 code="previous_response_not_found",
             )
-        row, content = found
-        assert content.answer is not None
-        return Earlier(_answered(row), [*content.messages, content.answer], content.instructed)
+        content, answer = found[1], found[1].answer
+        return Earlier(answered, [*content.messages, answer], content.instructed)
 
     async def get(self, response_id: str, key: Key) -> tuple[Turn, Content]:
         """A response's row and words. Raises NotFound: it is not kept, or not for this key."""
@@ -110,17 +110,3 @@ def completion_of(row: Turn, content: Content) -> dict[str, Any]:
 def created_at(row: Turn) -> int:
     """When a response was begun, in Unix seconds."""
     return int(datetime.fromisoformat(row.started_at).timestamp())
-
-
-def _answered(row: Turn) -> Answered:
-    assert row.history_hash is not None
-    assert row.answered_hash is not None
-    return Answered(
-        row.request_id,
-        row.conversation_id,
-        row.parent_request_id,
-        row.turn,
-        row.history_hash,
-        row.answered_hash,
-        row.context_used,
-    )

@@ -31,7 +31,7 @@ GATEWAY_LAYERS = (
     {"identity", "experiments", "upstreams", "accounting", "ledger"},
     {"answering"},
     {"chat", "other_routes"},
-    {"routes"},
+    {"routes", "parts"},
     {"app"},
     {"commands"},
 )

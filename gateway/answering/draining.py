@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from gateway.answering.recorder import Recorder
+from gateway.errors import LedgerError, ShuttingDown
 
 
 class Draining:
@@ -18,6 +19,18 @@ class Draining:
     def begun(self) -> bool:
         """Whether new requests are turned away."""
         return self._since is not None
+
+    def refuse(self) -> None:
+        """Turn a new request away where it cannot be taken.
+
+        Raises:
+            ShuttingDown: the gateway is about to stop.
+            LedgerError: what is answered could not be recorded.
+        """
+        if self.begun:
+            raise ShuttingDown()
+        if self._recorder.problem:
+            raise LedgerError(self._recorder.problem)
 
     def begin(self) -> None:
         """Take nothing new from now on."""

@@ -22,32 +22,22 @@ import orjson
 from gateway.accounting.placement import PlacementCounts
 from gateway.answering.aftermath import Aftermath
 from gateway.answering.answer import Answer
-from gateway.answering.attempts import Attempts
-from gateway.answering.drain import Drain
-from gateway.answering.recorder import Recorder
-from gateway.answering.response_headers import contract_headers
+from gateway.answering.ending import INTERNAL, Ending, Means
 from gateway.answering.usage import account
 from gateway.catalogue import Arm, Model
-from gateway.errors import (
-    ClientLeft,
-    GatewayError,
-    UpstreamError,
-    http_status,
-)
+from gateway.errors import GatewayError
 from gateway.identity import Identity, chain
 from gateway.ledger.content import Said
 from gateway.ledger.records import Assignment, Turn
-from gateway.settings import TimeoutSettings
 from gateway.wire.observe import Observation
 from gateway.wire.request import ChatRequest
 from gateway.wire.sse import DONE, event
 from strategies import Message
 
 log = logging.getLogger(__name__)
-_INTERNAL = GatewayError("The gateway had an internal error.", code="internal_error")
 
 
-class Exchange:
+class Exchange(Ending):
     """The answer to one request. Made by `Chat.complete`; then `body` or `stream()` is what the client gets."""
 
     def __init__(
@@ -61,35 +51,21 @@ class Exchange:
         assignment: Assignment | None,
         counts: asyncio.Future[PlacementCounts],
         arrived_at: float,
-        recorder: Recorder,
-        limits: TimeoutSettings,
-        attempts: Attempts,
-        drain: Drain,
+        means: Means,
         aftermath: Aftermath,
     ) -> None:
+        super().__init__(row, arrived_at, means)
         self._request = request
         self._placed = placed
         self._arm = arm
         self._identity = identity
-        self._row = row
         self._assignment = assignment
         self._counts = counts
-        self._arrived_at = arrived_at
-        self._recorder = recorder
-        self._limits = limits
-        self._attempts = attempts
-        self._drain = drain
         self._aftermath = aftermath
         self._seen_by_client: Message | None = None
         self._answer: Answer | None = None
-        self._ended = False
         self.body: bytes = b""
         """The whole answer, when it is not streamed."""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The contract's response headers."""
-        return contract_headers(self._row)
 
     async def begin(self, body: Mapping[str, Any], client_headers: Mapping[str, str]) -> None:
         """Send the request on, and wait for the first event of a stream or for the whole of another answer.
@@ -101,21 +77,7 @@ class Exchange:
         Raises:
             GatewayError: nothing that the client could use came back; the row is written.
         """
-        self._row.overhead_ms = self._since_arrival()
-        self._recorder.begin(self._row)
-        try:
-            answer = await self._drain.step(self._first_answer(body, client_headers))
-            if not self._request.stream:
-                await self._finish_whole(answer)
-        except GatewayError as error:
-            await self._fail(error)
-            raise
-        except asyncio.CancelledError:
-            self._recorder.spawn(self._abandon(ClientLeft.status))
-            raise
-        except Exception:
-            await self._fail(_INTERNAL)
-            raise
+        await self._begin(self._answered(body, client_headers))
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events, whole events in each chunk."""
@@ -136,8 +98,13 @@ class Exchange:
             raise
         except Exception:
             log.exception("an answer broke off inside the gateway")
-            await self._fail(_INTERNAL)
-            yield event(_INTERNAL.body())
+            await self._fail(INTERNAL)
+            yield event(INTERNAL.body())
+
+    async def _answered(self, body: Mapping[str, Any], client_headers: Mapping[str, str]) -> None:
+        answer = await self._drain.step(self._first_answer(body, client_headers))
+        if not self._request.stream:
+            await self._finish_whole(answer)
 
     async def _first_answer(self, body: Mapping[str, Any], client_headers: Mapping[str, str]) -> Answer:
         answer = await self._attempts.first_answer(
@@ -182,52 +149,33 @@ class Exchange:
             return event(_usage_chunk(self._seen.completion_id, self._model.name, usage)) + DONE
         return DONE
 
-    async def _fail(self, error: GatewayError) -> None:
-        if isinstance(error, UpstreamError):
-            self._recorder.count_failure(self._row.model, error)
-            if self._answer is not None:
-                self._recorder.count_abort("upstream")
-                self._attempts.ended_badly(self._answer.model, error)
-        self._row.error_code = error.code or error.type
-        error.recorded = True
-        await self._end("error", http_status(error))
+    @property
+    def _speaker(self) -> Model | None:
+        return self._answer.model if self._answer else None
 
-    async def _abandon(self, status: int) -> None:
-        if self._ended:
-            return
-        self._recorder.count_abort("client")
+    def _note_what_was_seen(self) -> None:
         self._seen_by_client = self._seen.message() if self._seen.text else None
-        try:
-            await self._drain.finish(self._read_on)
-        except GatewayError as error:
-            log.info("an answer broke off that was read on for its bill: %s", error.code)
-        await self._end("aborted", status)
 
     async def _read_on(self) -> None:
-        """Read the rest of the answer, for nobody."""
         while self._request.stream and self._answer is not None and await self._answer.next():
             pass
 
-    async def _end(self, status: str, http: int) -> None:
-        """Let the upstream go and write the row; does nothing the second time."""
-        if self._ended:
-            return
-        self._ended = True
+    async def _let_go(self) -> None:
         if self._answer is not None:
             await self._answer.close()
-        row = self._row
-        row.status, row.http_status, row.finish_reason = status, http, self._seen.finish_reason
-        row.completion_id = self._seen.completion_id
+
+    async def _book(self) -> None:
+        row, seen = self._row, self._seen
+        row.finish_reason, row.completion_id = seen.finish_reason, seen.completion_id
         if row.excluded is None and row.fallback_for is not None:
             row.excluded = "fallback"
-        row.duration_ms = self._since_arrival()
-        await account(row, self._model, self._seen, self._counts)
-        told = self._seen.message() if status == "ok" else self._seen_by_client
+        await account(row, self._model, seen, self._counts)
+        told = seen.message() if row.status == "ok" else self._seen_by_client
         if told is not None:
             row.answered_hash = chain([told], self._identity.history_hash)[0]
         await self._recorder.record(row, self._assignment, self._said())
-        if status == "ok":
-            self._aftermath.answered(row, self._request, self._arm.instruction, self._seen)
+        if row.status == "ok":
+            self._aftermath.answered(row, self._request, self._arm.instruction, seen)
 
     def _said(self) -> Said | None:
         if not self._request.keep:
@@ -247,9 +195,6 @@ class Exchange:
     def _see_first_token(self) -> None:
         if self._request.stream and self._row.ttft_ms is None and self._answer is not None and self._answer.begun:
             self._row.ttft_ms = self._since_arrival()
-
-    def _since_arrival(self) -> float:
-        return (time.perf_counter() - self._arrived_at) * 1e3
 
 
 def _usage_chunk(completion_id: str | None, model: str, usage: dict[str, Any]) -> dict[str, Any]:

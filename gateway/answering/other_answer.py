@@ -7,61 +7,38 @@ stream gets an error event, and any other body ends without its proper end, so t
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import TypeVar
 
 from gateway.answering.arrival import Arrival
-from gateway.answering.attempts import Attempts
-from gateway.answering.drain import Drain
-from gateway.answering.recorder import Recorder
-from gateway.answering.response_headers import contract_headers
+from gateway.answering.ending import INTERNAL, Ending, Means
 from gateway.answering.usage import fill_cost, take_usage
 from gateway.catalogue import Model
-from gateway.errors import ClientLeft, GatewayError, UpstreamError, UpstreamTimeout, http_status
+from gateway.errors import GatewayError, UpstreamTimeout
 from gateway.ledger.records import Turn
-from gateway.settings import TimeoutSettings
 from gateway.upstreams.base import Reply
 from gateway.wire.named_body import NamedBody
 from gateway.wire.overheard import Overheard
 from gateway.wire.sse import event, whole_events
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 HANDED_ON = ("accept", "openai-beta")
 """Headers of the request that say something to the upstream; the client's key and cookies do not."""
 HANDED_BACK = ("content-type", "content-disposition", "openai-model", "openai-processing-ms", "openai-version")
-_INTERNAL = GatewayError("The gateway had an internal error.", code="internal_error")
 
 
-class OtherAnswer:
+class OtherAnswer(Ending):
     """The answer to one request. Made by `OtherRoutes.post`; `stream()` is its body."""
 
-    def __init__(
-        self,
-        model: Model,
-        asked: NamedBody,
-        row: Turn,
-        arrival: Arrival,
-        recorder: Recorder,
-        limits: TimeoutSettings,
-        attempts: Attempts,
-        drain: Drain,
-    ) -> None:
+    def __init__(self, model: Model, asked: NamedBody, row: Turn, arrival: Arrival, means: Means) -> None:
+        super().__init__(row, arrival.at, means)
         self._model = model
         self._asked = asked
-        self._row = row
         self._arrival = arrival
-        self._recorder = recorder
-        self._limits = limits
-        self._attempts = attempts
-        self._drain = drain
         self._reply: Reply | None = None
         self._reads: AsyncIterator[bytes | list[bytes]] | None = None
         self._first: bytes | None = None
         self._seen = Overheard()
-        self._ended = False
 
     @property
     def status(self) -> int:
@@ -74,7 +51,7 @@ class OtherAnswer:
         """The contract's response headers, and what the upstream says of the body."""
         assert self._reply is not None, "an answer has headers once it has begun"
         theirs = {name.lower(): value for name, value in self._reply.headers.items()}
-        return {**{name: theirs[name] for name in HANDED_BACK if name in theirs}, **contract_headers(self._row)}
+        return {**{name: theirs[name] for name in HANDED_BACK if name in theirs}, **super().headers}
 
     @property
     def _is_event_stream(self) -> bool:
@@ -86,22 +63,13 @@ class OtherAnswer:
         Raises:
             GatewayError: nothing that the client could use came back; the row is written.
         """
-        self._row.overhead_ms = self._since_arrival()
-        self._recorder.begin(self._row)
-        try:
-            await self._drain.step(
-                self._attempts.first_answer((self._model,), lambda model: self._ask(model, path), self._arrival.headers)
-            )
-            self._row.ttft_ms = self._since_arrival() if self._asked.stream else None
-        except GatewayError as error:
-            await self._fail(error)
-            raise
-        except asyncio.CancelledError:
-            self._recorder.spawn(self._abandon(ClientLeft.status))
-            raise
-        except Exception:
-            await self._fail(_INTERNAL)
-            raise
+        await self._begin(self._answered(path))
+
+    async def _answered(self, path: str) -> None:
+        await self._drain.step(
+            self._attempts.first_answer((self._model,), lambda model: self._ask(model, path), self._arrival.headers)
+        )
+        self._row.ttft_ms = self._since_arrival() if self._asked.stream else None
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes. Its end leaves only when the row is on disk.
@@ -124,7 +92,7 @@ class OtherAnswer:
             self._recorder.spawn(self._abandon(self.status))
             raise
         except Exception:
-            await self._fail(_INTERNAL)
+            await self._fail(INTERNAL)
             raise
 
     async def _ask(self, model: Model, path: str) -> None:
@@ -168,45 +136,22 @@ class OtherAnswer:
             what = "began no answer in time" if self._first is None else "stopped in the middle of its answer"
             raise UpstreamTimeout(f"The upstream {what}.") from None
 
-    async def _fail(self, error: GatewayError) -> None:
-        if isinstance(error, UpstreamError):
-            self._recorder.count_failure(self._row.model, error)
-            if self._first is not None:
-                self._recorder.count_abort("upstream")
-                self._attempts.ended_badly(self._model, error)
-        self._row.error_code = error.code or error.type
-        error.recorded = True
-        await self._end("error", http_status(error))
-
-    async def _abandon(self, http: int) -> None:
-        """The client has left."""
-        if self._ended:
-            return
-        self._recorder.count_abort("client")
-        try:
-            await self._drain.finish(self._read_on)
-        except GatewayError as error:
-            log.info("an answer broke off that was read on for its bill: %s", error.code)
-        await self._end("aborted", http)
+    @property
+    def _speaker(self) -> Model | None:
+        return self._model if self._first is not None else None
 
     async def _read_on(self) -> None:
-        """Read the rest of the answer, for nobody."""
         while await self._next() is not None:
             pass
 
-    async def _end(self, status: str, http: int) -> None:
-        """Let the upstream go and write the row; does nothing the second time."""
-        if self._ended:
-            return
-        self._ended = True
+    async def _let_go(self) -> None:
         if self._reply is not None:
             await self._reply.aclose()
-        row = self._row
-        row.status, row.http_status = status, http
-        row.duration_ms = self._since_arrival()
-        if status != "error" or self._first is not None:
+
+    async def _book(self) -> None:
+        if self._row.status != "error" or self._first is not None:
             await self._account()
-        await self._recorder.record(row, None)
+        await self._recorder.record(self._row, None)
 
     async def _account(self) -> None:
         """Tokens as the upstream gave them; else, for words in and words out, as they are counted here."""
@@ -220,6 +165,3 @@ class OtherAnswer:
             row.prompt_tokens = await asyncio.to_thread(count, prompt)
             row.completion_tokens = await asyncio.to_thread(count, "".join(self._seen.text))
         fill_cost(row, self._model, usage, None)
-
-    def _since_arrival(self) -> float:
-        return (time.perf_counter() - self._arrival.at) * 1e3

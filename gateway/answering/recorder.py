@@ -63,18 +63,8 @@ class Recorder:
             observe(row)
         if assignment is not None:
             self._metrics.count_dealt(assignment)
-        if row.history_hash and row.answered_hash:
-            self._identifier.remember(
-                Answered(
-                    row.request_id,
-                    row.conversation_id,
-                    row.parent_request_id,
-                    row.turn,
-                    row.history_hash,
-                    row.answered_hash,
-                    row.context_used,
-                )
-            )
+        if (answered := Answered.of(row)) is not None:
+            self._identifier.remember(answered)
         try:
             await self._limiter.charge(row)
             sealed = None

@@ -180,3 +180,18 @@ class Answered:
     history_hash: str
     answered_hash: str
     context_used: int | None
+
+    @classmethod
+    def of(cls, row: Turn) -> Answered | None:
+        """What a row says of it; None where the answer, or the way to it, is not known."""
+        if not row.history_hash or not row.answered_hash:
+            return None
+        return cls(
+            row.request_id,
+            row.conversation_id,
+            row.parent_request_id,
+            row.turn,
+            row.history_hash,
+            row.answered_hash,
+            row.context_used,
+        )
