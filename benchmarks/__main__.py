@@ -39,6 +39,8 @@ OUT = click.option(
 PRICE_HELP = (
     "The untuned model's price: its name in litellm's table, or USD per million tokens as input=1,cached=0.1,output=4."
 )
+STARTS_WITHIN_S = 300.0
+"""A frontier has a model for each of its arms."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of tables.")
 
 
@@ -99,6 +101,13 @@ def demo(
     help="EXPERIMENT:ARM or a model of the gateway; may be given again. The embedded experiment's arms when absent.",
 )
 @click.option("--judge", metavar="MODEL", help="Model of the gateway that judges what no check decides.")
+@click.option(
+    "--judge-sample",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Share of the scripts that checks decide which the judge reads too, to see how far both agree.",
+)
 @OUT
 @GATEWAY
 @SCRIPTS
@@ -109,6 +118,7 @@ def adherence(
     turns: int,
     arms: tuple[str, ...],
     judge: str | None,
+    judge_sample: float,
     out: Path,
     gateway: str | None,
     scripts: Path,
@@ -134,6 +144,7 @@ def adherence(
             concurrency=concurrency,
             arms=asked,
             judge=judge,
+            judge_sample=judge_sample,
             on_answer=on_answer,
         )
     if as_json:
@@ -141,6 +152,8 @@ def adherence(
         return
     console = _console()
     console.print(adherence.table(result))
+    for sentence in adherence.judge_in_words(result):
+        console.print(sentence)
     click.echo(f"Figures: {out / 'adherence.json'}   Report: {out / 'adherence.md'}   ({result['seconds']:.0f} s)")
 
 
@@ -355,7 +368,7 @@ def _gateway(url: str | None, config: str | None = None) -> Iterator[Server]:
     with ExitStack() as until_done:
         try:
             with Console(stderr=True).status("starting the gateway"):
-                server = until_done.enter_context(serve(config=config))
+                server = until_done.enter_context(serve(config=config, ready_within_s=STARTS_WITHIN_S))
         except ServerFailed as error:
             raise click.ClickException(str(error)) from error
         yield server

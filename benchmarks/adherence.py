@@ -7,14 +7,16 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
+from adherence.judges import Agreement
 from benchmarks import plots, results, show, summary
-from benchmarks.client import Client, Conversation, together
+from benchmarks.client import Answer, Client, Conversation, together
 from benchmarks.demo import ARMS, EXPERIMENT
 from benchmarks.journal import Journal
 from benchmarks.markdown import made_by
@@ -22,6 +24,8 @@ from benchmarks.markdown import table as markdown_table
 from benchmarks.script import Script
 
 PER_FAMILY_TURNS = (2, 6, 20)
+JUDGE_SAMPLE = 0.1
+"""Share of the scripts that checks decide which a judge reads too, so that both can be compared."""
 DEFAULT_ARMS = tuple(f"{EXPERIMENT}:{arm}" for arm in ARMS)
 
 
@@ -45,13 +49,16 @@ def run(
     concurrency: int,
     arms: Sequence[str] = DEFAULT_ARMS,
     judge: str | None = None,
+    judge_sample: float = JUDGE_SAMPLE,
     on_answer: Callable[[Conversation], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Hold every script with every arm (`EXPERIMENT:ARM` or a model); write `adherence.json`, `.md` and `.png`."""
     started = time.perf_counter()
-    journal = Journal(folder / "adherence.journal.jsonl", [url, turns, judge, [script.id for script in scripts]])
-    held = asyncio.run(_converse(url, scripts, turns, concurrency, arms, judge, journal, on_answer))
-    result = report(held, turns, time.perf_counter() - started)
+    same = [url, turns, judge, judge_sample, [script.id for script in scripts]]
+    journal = Journal(folder / "adherence.journal.jsonl", same)
+    client = Client(url, concurrency=concurrency, judge=judge, judge_sample=judge_sample, on_answer=on_answer)
+    held = asyncio.run(_converse(client, scripts, turns, arms, journal, on_answer))
+    result = report(held, turns, time.perf_counter() - started, judge)
     results.write(folder / "adherence.json", result)
     results.write_text(folder / "adherence.md", markdown(result))
     plots.curves({arm: curve(held, arm, turns) for arm in dict.fromkeys(c.arm for c in held)}, folder / "adherence.png")
@@ -69,17 +76,15 @@ def curve(held: Sequence[Conversation], arm: str, turns: int) -> dict[str, Any]:
 
 
 async def _converse(
-    url: str,
+    client: Client,
     scripts: Sequence[Script],
     turns: int,
-    concurrency: int,
     arms: Sequence[str],
-    judge: str | None,
     journal: Journal,
     on_answer: Callable[[Conversation], None],
 ) -> list[Conversation]:
     run_id = uuid.uuid4().hex[:8]
-    async with Client(url, concurrency=concurrency, judge=judge, on_answer=on_answer) as client:
+    async with client:
 
         async def hold(script: Script, arm: str) -> Conversation:
             if known := journal.get(script, arm):
@@ -95,7 +100,7 @@ async def _converse(
         return await together(hold(script, arm) for script in scripts for arm in arms)
 
 
-def report(held: Sequence[Conversation], turns: int, seconds: float) -> dict[str, Any]:
+def report(held: Sequence[Conversation], turns: int, seconds: float, judge: str | None = None) -> dict[str, Any]:
     """The whole of `adherence.json`: a row per split, arm and turn, and the same by family, at a few turns."""
     groups = _grouped(held, lambda c: c.script.split)
     families = _grouped(held, lambda c: "+".join(c.script.families) or "none")
@@ -104,9 +109,38 @@ def report(held: Sequence[Conversation], turns: int, seconds: float) -> dict[str
         "turns": turns,
         "seconds": round(seconds, 1),
         "price_usd_per_million": summary.price_usd_per_million(held),
+        "judge": judge and _judge(judge, [answer for one in held for answer in one.answers if answer.was_judged]),
         "rows": [row for (split, arm), of in groups.items() for row in _rows(split, arm, of, turns)],
         "families": [_family(family, arm, of, turns) for (family, arm), of in sorted(families.items())],
     }
+
+
+def _judge(model: str, answers: Sequence[Answer]) -> dict[str, Any]:
+    """What a judge was asked, how often it gave no verdict, and how it agrees with the checks where both decided."""
+    pairs = [(one.judged, bool(one.adherent)) for one in answers if one.by_checks and one.judged is not None]
+    return {
+        "model": model,
+        "asked": len(answers),
+        "unknown": sum(one.judged is None for one in answers),
+        "decided": sum(one.judged is not None and not one.by_checks for one in answers),
+        "agreement_with_checks": asdict(Agreement.of(pairs)),
+    }
+
+
+def judge_in_words(result: dict[str, Any]) -> list[str]:
+    """How far the judge can be believed, as a sentence; none without a judge."""
+    judge = result["judge"]
+    if judge is None:
+        return []
+    agreement = judge["agreement_with_checks"]
+    agrees = "no answer was decided by both the checks and the judge, so nothing says how far to believe it"
+    if agreement["n"]:
+        kappa = "unknown: one side always said the same" if agreement["kappa"] is None else f"{agreement['kappa']:.2f}"
+        agrees = f"it agrees with the checks on {show.percent(agreement['share'])} of {agreement['n']} (κ {kappa})"
+    return [
+        f"The judge {judge['model']} was asked about {judge['asked']:,} answers and gave no verdict on "
+        f"{judge['unknown']:,}, which count as unknown; it decided {judge['decided']:,} that no check could; {agrees}."
+    ]
 
 
 Group = tuple[str, str]
@@ -194,6 +228,7 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             *markdown_table(headings, cells, left=2),
             "",
+            *(line for sentence in judge_in_words(result) for line in (sentence, "")),
             "## By family",
             "",
             *_family_table(result),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote
@@ -26,13 +27,20 @@ class UnexpectedArm(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One judged reply. `adherent` is None where the script has no checks, `fact` where the turn asked for none."""
+    """One judged reply. `adherent` is None where the script has no checks, `fact` where the turn asked for none.
+
+    `judged` is what the judge said, None for rubbish too; `by_checks` whether checks decided, so that both can be
+    compared.
+    """
 
     turn: int
     reply: str
     adherent: bool | None
     fact: bool | None
     ttft_ms: float
+    was_judged: bool = False
+    judged: bool | None = None
+    by_checks: bool = False
 
 
 @dataclass(slots=True)
@@ -66,8 +74,8 @@ async def together(work: Iterable[Coroutine[None, None, T]]) -> list[T]:
 class Client:
     """Holds conversations with the gateway at `base_url` (no `/v1`), at most `concurrency` of them at a time.
 
-    `judge` is the model that decides what no check does, where a turn says what to look for. `on_answer` is called
-    after every answer, for progress bars.
+    `judge` is the model that decides what no check does, and reads a share `judge_sample` of the scripts that checks
+    decide too. `on_answer` is called after every answer, for progress bars.
     """
 
     def __init__(
@@ -76,9 +84,11 @@ class Client:
         *,
         concurrency: int = 16,
         judge: str | None = None,
+        judge_sample: float = 0.0,
         on_answer: Callable[[Conversation], None] = lambda _: None,
     ) -> None:
         self._judge = judge
+        self._judge_sample = judge_sample
         self._on_answer = on_answer
         self._slots = asyncio.Semaphore(concurrency)
         # A retry would be a second row in the ledger and hide a failure, so there is none; nor does a proxy
@@ -128,22 +138,45 @@ class Client:
 
     async def _answered(self, conversation: Conversation, turn: int) -> bool:
         """Hold one turn; False when the window is full."""
-        asked = conversation.script.turn(turn)
+        script, asked = conversation.script, conversation.script.turn(turn)
         conversation.history.append({"role": "user", "content": asked.user})
         try:
-            reply, ttft_ms = await self._stream(conversation)
+            reply, ttft_ms, arm = await self._stream(conversation.model, conversation.history, conversation.id)
+            self._expect_arm(conversation, arm)
+            conversation.history.append({"role": "assistant", "content": reply})
+            shown = reply if asked.probe is None else await self._probed(conversation, asked.probe, turn)
         except BadRequestError as error:
             if error.code != "context_length_exceeded":
                 raise
             conversation.window_full = True
             return False
-        conversation.history.append({"role": "assistant", "content": reply})
-        adherent = conversation.script.adherent(reply, turn)
-        if adherent is None and asked.criterion is not None and self._judge is not None:
-            adherent = await self._judged(asked.criterion, asked.user, reply)
-        conversation.answers.append(Answer(turn, reply, adherent, asked.fact_holds(reply), ttft_ms))
+        adherent = script.adherent(shown, turn)
+        answer = Answer(turn, shown, adherent, asked.fact_holds(reply), ttft_ms, by_checks=adherent is not None)
+        criterion = asked.criterion or script.instruction
+        if self._judge is not None and criterion and (adherent is None or self._is_sampled(script)):
+            judged = await self._judged(criterion, asked.probe or asked.user, shown)
+            adherent = adherent if answer.by_checks else judged
+            answer = replace(answer, adherent=adherent, was_judged=True, judged=judged)
+        conversation.answers.append(answer)
         self._on_answer(conversation)
         return True
+
+    def _expect_arm(self, conversation: Conversation, arm: str) -> None:
+        if conversation.answers and arm != conversation.arm:
+            raise UnexpectedArm(f"conversation {conversation.id} was moved from {conversation.arm!r} to {arm!r}")
+        conversation.arm = arm
+
+    def _is_sampled(self, script: Script) -> bool:
+        """Whether the judge reads what checks decide: whole scripts, the same ones for every arm."""
+        return random.Random(script.id).random() < self._judge_sample
+
+    async def _probed(self, conversation: Conversation, probe: str, turn: int) -> str:
+        """The answer to a probe on a fork of the conversation, which itself never hears of it."""
+        history: list[ChatCompletionMessageParam] = [*conversation.history, {"role": "user", "content": probe}]
+        named = not conversation.arm or ":" in conversation.model
+        model = conversation.model if named else f"{conversation.model}:{conversation.arm}"
+        reply, _, _ = await self._stream(model, history, f"{conversation.id}-probe-{turn}")
+        return reply
 
     async def _judged(self, criterion: str, user: str, reply: str) -> bool | None:
         """The judge's verdict, through the gateway; None for rubbish."""
@@ -152,27 +185,25 @@ class Client:
         answer = await self._openai.chat.completions.create(model=self._judge, messages=prompt, temperature=0)
         return judges.read(answer.choices[0].message.content or "")
 
-    async def _stream(self, conversation: Conversation) -> tuple[str, float]:
-        """Send the whole history; the streamed reply, and milliseconds to its first text."""
+    async def _stream(
+        self, model: str, history: list[ChatCompletionMessageParam], conversation_id: str
+    ) -> tuple[str, float, str]:
+        """Send a whole history; the streamed reply, milliseconds to its first text, and the arm that gave it."""
         started = time.perf_counter()
         response = await self._openai.chat.completions.with_raw_response.create(
-            model=conversation.model,
-            messages=conversation.history,
+            model=model,
+            messages=history,
             stream=True,
             temperature=0,
-            extra_headers={"x-gattway-conversation-id": conversation.id},
+            extra_headers={"x-gattway-conversation-id": conversation_id},
         )
-        arm = response.headers.get("x-gattway-arm", "")
-        if conversation.answers and arm != conversation.arm:
-            raise UnexpectedArm(f"conversation {conversation.id} was moved from {conversation.arm!r} to {arm!r}")
-        conversation.arm = arm
         pieces: list[str] = []
         ttft_ms = 0.0
         async for chunk in response.parse():
             if chunk.choices and (text := chunk.choices[0].delta.content):
                 ttft_ms = ttft_ms or (time.perf_counter() - started) * 1000
                 pieces.append(text)
-        return "".join(pieces), ttft_ms
+        return "".join(pieces), ttft_ms, response.headers.get("x-gattway-arm", "")
 
     async def _ledger_rows(self, conversation_id: str) -> list[dict[str, Any]]:
         response = await self._api.get(f"/conversations/{quote(conversation_id, safe='')}")

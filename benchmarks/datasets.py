@@ -6,6 +6,7 @@
   `TARGET_QUESTION`; a judge decides.
 - SysBench (Qin et al. 2024, arXiv 2408.10943): JSON list with `system_id`, `messages`, `prompt_infos`; a judge.
 - As persona_drift has it (Li et al. 2024, arXiv 2402.10962): JSON list of `{prompt, probe, check}`; checks decide.
+  With `chat` (the user's messages) the probe is asked after each of them, on a fork.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from typing import Any
 from adherence.checks import Check, parse
 from benchmarks import script
 from benchmarks.script import Script, ScriptTurn
-
-PERSONA_TURNS = 20
 
 
 def load(path: Path) -> list[Script]:
@@ -124,13 +123,14 @@ def _persona(one: dict[str, Any], number: int, place: str) -> Script:
     for field in ("prompt", "probe", "check"):
         if not one.get(field):
             raise ValueError(f"{place}: {field!r} is missing; an entry has a prompt, a probe and a check")
-    chat = [str(text) for text in one.get("chat", ())]
+    if not isinstance(chat := one.get("chat", []), list) or not all(isinstance(text, str) for text in chat):
+        raise ValueError(f"{place}: 'chat' must be a list of the user's messages")
     try:
         check = parse(one["check"])
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-    asked = [text for pair in zip([one["probe"]] * len(chat), chat, strict=True) for text in pair] or [one["probe"]]
-    turns = tuple(ScriptTurn(text, None, (check,) if text == one["probe"] else ()) for text in asked)
+    probe = str(one["probe"])
+    turns = tuple(ScriptTurn(text, None, (check,), probe=probe) for text in chat) or (ScriptTurn(probe, None, (check,)),)
     return Script(f"persona-{number}", "persona", (), str(one["prompt"]), (), turns, repeats=not chat)
 
 

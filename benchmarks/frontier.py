@@ -1,9 +1,8 @@
 """`python -m benchmarks frontier`: what each placement buys, and for how much, on both embedded models.
 
 Every script is held for 20 turns with every strategy on `mini-base` and `mini-gatt`, over HTTP. The plot lays adherence
-at turn 20 against the cost of a conversation as the ledger booked it, cached tokens at a tenth. All arms of a model
-share its prefix cache, so arms whose prompts begin alike (`once` and `on-drift`) make each other somewhat cheaper than
-they are alone.
+at turn 20 against the cost of a conversation as the ledger booked it, cached tokens at a tenth. Every arm has a model
+entry of its own, and so a prefix cache of its own: arms whose prompts begin alike do not make each other cheaper.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from benchmarks.script import Script
 EXPERIMENT = "frontier"
 TURNS = 20
 MODELS = ("mini-base", "mini-gatt")
+PRICE = "price = { input = 1.00, cached = 0.10, output = 4.00 }"
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ def config() -> str:
     assert spec.origin is not None
     embedded = Path(spec.origin).parent / "embedded"
     lines = ['[upstreams.embedded]\nkind = "local"']
-    for model in MODELS:
-        price = "price = { input = 1.00, cached = 0.10, output = 4.00 }"
-        lines.append(f'[models.{model}]\nupstream = "embedded"\nfolder = {json.dumps(str(embedded / model))}\n{price}')
     lines.append(f"[experiments.{EXPERIMENT}]\nchecks_file = {json.dumps(str(embedded / 'checks.toml'))}")
     for model, placement in arms():
-        table = f"[experiments.{EXPERIMENT}.arms.{model}-{placement.label}]"
+        name, folder = f"{model}-{placement.label}", json.dumps(str(embedded / model))
         parameters = f"\nparameters = {{ {placement.parameters} }}" if placement.parameters else ""
-        lines.append(f'{table}\nstrategy = "{placement.strategy}"\nmodel = "{model}"{parameters}')
+        lines.append(f'[models.{name}]\nupstream = "embedded"\nfolder = {folder}\n{PRICE}')
+        lines.append(
+            f'[experiments.{EXPERIMENT}.arms.{name}]\nstrategy = "{placement.strategy}"\nmodel = "{name}"{parameters}'
+        )
     return "\n\n".join(lines) + "\n"
 
 
@@ -102,7 +102,7 @@ async def _converse(
         async def hold(script: Script, arm: str) -> Conversation:
             return await client.hold(script, f"{EXPERIMENT}:{arm}", f"frontier-{run_id}-{script.id}-{arm}", turns=TURNS)
 
-        return await together(hold(script, f"{model}-{one.label}") for script in scripts for model, one in arms())
+        return await together(hold(script, f"{model}-{one.label}") for model, one in arms() for script in scripts)
 
 
 def report(held: Sequence[Conversation], seconds: float) -> dict[str, Any]:
@@ -167,8 +167,8 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             made_by(result),
             f"{result['points'][0]['conversations']} conversations of {result['turns']} turns with each arm; adherence "
-            "over all turns and at the last; tokens and cost are the ledger's means per conversation, with a cache "
-            "that all arms of a model share.",
+            "over all turns and at the last; tokens and cost are the ledger's means per conversation, each arm with a "
+            "prefix cache of its own.",
             "",
             *markdown_table(headings, lines, left=2),
             "",

@@ -18,13 +18,16 @@ MINIATURE = Path(__file__).parent / "scripts" / "miniature.jsonl"
 class ScriptTurn:
     """One user message, and the fact that its answer must hold (None: nothing to know).
 
-    `checks` are of this turn alone; `criterion` says in words what a judge is to look for.
+    `checks` are of this turn alone; `criterion` says in words what a judge is to look for. `probe` is a question that
+    is asked on a fork of the conversation after this turn, which goes on as if it had not been: its answer, not the
+    turn's own, is then looked at.
     """
 
     user: str
     fact: Check | None
     checks: tuple[Check, ...] = ()
     criterion: str | None = None
+    probe: str | None = None
 
     def fact_holds(self, reply: str) -> bool | None:
         """Whether the reply gives the fact; None where the turn asks for none."""

@@ -42,7 +42,9 @@ class Server:
 
 
 @contextmanager
-def serve(command: Sequence[str] = GATTWAY_SERVE, config: str | None = None) -> Iterator[Server]:
+def serve(
+    command: Sequence[str] = GATTWAY_SERVE, config: str | None = None, ready_within_s: float = READY_WITHIN_S
+) -> Iterator[Server]:
     """Run `command` with the embedded config and a ledger of its own on a free loopback port.
 
     It is stopped however the block ends: done, failed, interrupted or terminated.
@@ -50,6 +52,7 @@ def serve(command: Sequence[str] = GATTWAY_SERVE, config: str | None = None) -> 
     Args:
         command: what `--host` and `--port` are appended to.
         config: the text of a config to serve with.
+        ready_within_s: how long it may take to start; many models take their time.
 
     Raises:
         ServerFailed: it was not ready in time.
@@ -62,7 +65,7 @@ def serve(command: Sequence[str] = GATTWAY_SERVE, config: str | None = None) -> 
             (Path(folder) / "gattway.toml").write_text(config, encoding="utf-8")  # where the gateway looks for one
         process = _start([*command, "--host", "127.0.0.1", "--port", str(port)], Path(folder), log)
         try:
-            _wait_until_ready(server, process)
+            _wait_until_ready(server, process, ready_within_s)
             yield server
         finally:
             _stop(process)
@@ -79,8 +82,8 @@ def _start(command: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[
         )
 
 
-def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
+def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], ready_within_s: float) -> None:
+    deadline = time.monotonic() + ready_within_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise ServerFailed(f"the gateway stopped with exit code {process.returncode}:\n{server.log_tail()}")
@@ -90,7 +93,7 @@ def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
         except httpx.TransportError:
             pass  # not listening yet
         time.sleep(0.1)
-    raise ServerFailed(f"the gateway was not ready within {READY_WITHIN_S:.0f} s:\n{server.log_tail()}")
+    raise ServerFailed(f"the gateway was not ready within {ready_within_s:.0f} s:\n{server.log_tail()}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

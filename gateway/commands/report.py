@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.commands.options import CONFIG
+from gateway.errors import NotFound
 
 UNKNOWN = "–"
 LEVELS = "▁▂▃▄▅▆▇█"
@@ -29,8 +30,11 @@ def report(config: Path | None, experiment: str | None, baseline: str | None, as
     from gateway.settings import config_path, load
 
     settings = load(config_path(config))
-    with Console(stderr=True).status("reading the ledger"):
-        found = make(open_engine(settings.ledger), experiment, baseline)
+    try:
+        with Console(stderr=True).status("reading the ledger"):
+            found = make(open_engine(settings.ledger), experiment, baseline)
+    except NotFound as error:
+        raise click.UsageError(error.message) from None
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return

@@ -25,6 +25,10 @@ class FakeGateway:
         self.window, self.fail_at_turn, self.dealt = window, fail_at_turn, dealt
         self.rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.requests: list[dict[str, Any]] = []
+        self.verdicts: list[str] = []
+        """What the model `judge` says, one after the other; the last one for good."""
+        self.judged: list[str] = []
+        """What it was asked."""
         self._arms: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -55,6 +59,8 @@ class FakeGateway:
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if body["model"] == "judge":
+            return self._judge(body)
         conversation_id = request.headers["x-gattway-conversation-id"]
         self.requests.append({"conversation_id": conversation_id, **body})
         arm = body["model"].partition(":")[2] or self._deal(conversation_id)
@@ -74,6 +80,13 @@ class FakeGateway:
         self._record(conversation_id, arm, turn, prompt, len("".join(pieces).split()), repeated, http_status=200)
         await response.write(b"data: [DONE]\n\n")
         return response
+
+    def _judge(self, body: dict[str, Any]) -> web.Response:
+        self.judged.append(body["messages"][-1]["content"])
+        said = self.verdicts[min(len(self.judged), len(self.verdicts)) - 1]
+        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        head = {"id": "j", "object": "chat.completion", "created": 0, "model": "judge"}
+        return web.json_response({**head, "choices": [choice]})
 
     def _deal(self, conversation_id: str) -> str:
         if self.dealt == "anew at every turn":

@@ -94,6 +94,7 @@ def test_sysbench_and_persona_lists_are_read(tmp_path: Path) -> None:
         ("m.json", '[{"messages": []}]', "m.json[0]: not SysBench"),
         ("m.json", '[{"probe": "x", "prompt": "y"}]', "m.json[0]: 'check' is missing"),
         ("m.json", '[{"probe": "x", "prompt": "y", "check": {"kind": "?"}}]', "m.json[0]: unknown check kind"),
+        ("m.json", '[{"probe": "x", "prompt": "y", "check": {"kind": "json"}, "chat": "Hi"}]', "'chat' must be a list"),
     ],
 )
 def test_a_file_in_the_wrong_format_is_named_with_its_place(
@@ -109,6 +110,28 @@ def test_a_file_in_the_wrong_format_is_named_with_its_place(
     done = CliRunner().invoke(main, ["adherence", "--gateway", "http://127.0.0.1:1", "--scripts", str(path)])
     assert done.exit_code == 2
     assert words in done.output.replace("\n", " ")
+
+
+def test_probes_are_asked_on_forks_that_the_conversation_never_hears_of(tmp_path: Path) -> None:
+    path = tmp_path / "probes.json"
+    check = {"kind": "starts_with", "text": "Ada"}
+    chat = ["How are you?", "And now?", "Bye."]
+    path.write_text(json.dumps([{"prompt": "Say Ada", "probe": "Who are you?", "check": check, "chat": chat}]))
+    with FakeGateway() as gateway:
+        command = ["adherence", "--gateway", gateway.url, "--scripts", str(path), "--out", str(tmp_path)]
+        done = CliRunner().invoke(main, [*command, "--arm", "gatt-vs-repeat:gatt", "--arm", "gatt-vs-repeat:untreated"])
+    assert done.exit_code == 0, done.output
+    sent = [
+        [message["content"] for message in request["messages"] if message["role"] == "user"]
+        for request in gateway.requests
+        if request["model"] == "gatt-vs-repeat:gatt"
+    ]
+    forks = [said for said in sent if said[-1] == "Who are you?"]
+    assert forks == [[*chat[:turn], "Who are you?"] for turn in (1, 2, 3)]
+    assert [said for said in sent if said not in forks] == [chat[:turn] for turn in (1, 2, 3)]
+    result = json.loads((tmp_path / "adherence.json").read_text(encoding="utf-8"))
+    adherence = {(row["arm"], row["turn"]): row["adherence"] for row in result["rows"] if row["answers"]}
+    assert adherence == {**{("gatt", t): 1 for t in (1, 2, 3)}, **{("untreated", t): 0 for t in (1, 2, 3)}}
 
 
 def test_any_arms_are_compared_and_an_interrupted_run_goes_on(scripts: Path, tmp_path: Path) -> None:
