@@ -130,7 +130,9 @@ def _persona(one: dict[str, Any], number: int, place: str) -> Script:
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
     probe = str(one["probe"])
-    turns = tuple(ScriptTurn(text, None, (check,), probe=probe) for text in chat) or (ScriptTurn(probe, None, (check,)),)
+    turns = tuple(ScriptTurn(text, None, (check,), probe=probe) for text in chat) or (
+        ScriptTurn(probe, None, (check,)),
+    )
     return Script(f"persona-{number}", "persona", (), str(one["prompt"]), (), turns, repeats=not chat)
 
 

@@ -149,7 +149,7 @@ def _experiment(name: str, settings: ExperimentSettings, models: Mapping[str, Mo
             policy=settings.allocation,
             floor=settings.floor,
         ),
-        arms={arm_name: _arm(arm_name, arm, models, rules) for arm_name, arm in settings.arms.items()},
+        arms={arm_name: _arm(arm_name, arm, models, rules, settings.arms) for arm_name, arm in settings.arms.items()},
         shadow=settings.shadow,
         examination=Examination(
             finder, settings.adherence.sample, models[judge] if judge else None, settings.adherence.judge_sample
@@ -157,7 +157,13 @@ def _experiment(name: str, settings: ExperimentSettings, models: Mapping[str, Mo
     )
 
 
-def _arm(name: str, settings: ArmSettings, models: Mapping[str, Model], rules: list[dict[str, Any]]) -> Arm:
-    strategy = settings.build(rules)
+def _arm(
+    name: str,
+    settings: ArmSettings,
+    models: Mapping[str, Model],
+    rules: list[dict[str, Any]],
+    arms: Mapping[str, ArmSettings],
+) -> Arm:
+    strategy = settings.build(rules, arms)
     fallbacks = tuple(models[fallback] for fallback in settings.fallbacks)
     return Arm(name, strategy, models[settings.model], settings.weight, settings.instruction, fallbacks)

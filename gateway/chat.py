@@ -17,6 +17,7 @@ from gateway.auxiliary import Auxiliary
 from gateway.catalogue import Arm, Catalogue, Target
 from gateway.errors import BadRequest
 from gateway.experiments.assigner import Assigner, Dealt
+from gateway.experiments.budgets import Budgets
 from gateway.experiments.split import Exposure
 from gateway.identity import Continued, Identifier, Identity
 from gateway.ledger.records import Turn
@@ -33,6 +34,7 @@ class Chat:
         catalogue: Catalogue,
         identifier: Identifier,
         assigner: Assigner,
+        budgets: Budgets,
         gate: Gate,
         auxiliary: Auxiliary,
         draining: Draining,
@@ -43,6 +45,7 @@ class Chat:
         self._catalogue = catalogue
         self._identifier = identifier
         self._assigner = assigner
+        self._budgets = budgets
         self._gate = gate
         self._auxiliary = auxiliary
         self._draining = draining
@@ -70,6 +73,7 @@ class Chat:
             target = Target(None, await self._bystander(target, identity, request, arrival))
             identity = replace(identity, turn=0)
         arm, dealt = await self._arm(target, identity, request, arrival)
+        arm = await self._budgets.settled(target.experiment, arm, identity, arrival.key.name)
         placed = _placed(arm, request.messages)
         user_hash = self._means.recorder.user_hash(arrival.headers, request.body)
         exchange = Exchange(

@@ -26,7 +26,9 @@ from gateway.catalogue import Catalogue
 from gateway.chat import Chat
 from gateway.experiments.allocation import Allocations
 from gateway.experiments.assigner import Assigner
+from gateway.experiments.budgets import Budgets
 from gateway.experiments.examiner import Examiner
+from gateway.experiments.report import curves
 from gateway.experiments.split import Split
 from gateway.identity import Identifier
 from gateway.ledger.books import Books, open_books
@@ -51,6 +53,7 @@ class Parts:
     recorder: Recorder
     draining: Draining
     allocations: Allocations
+    budgets: Budgets
     aftermath: Aftermath
     chat: Chat
     others: OtherRoutes
@@ -61,12 +64,13 @@ class Parts:
         await asyncio.to_thread(self.books.start)
         await self.limiter.restore(await asyncio.to_thread(self.books.local.spent, DAY_S))
         await self.allocations.refresh(bandit=True)
-        keeping_up = asyncio.create_task(self.allocations.run())
+        keeping_up = [asyncio.create_task(part.run()) for part in (self.allocations, self.budgets)]
         self.aftermath.examiner.start()
         async with self.meters.kept() if self.meters else nullcontext():
             async with self.metrics.kept_fresh():
                 yield
-            keeping_up.cancel()
+            for task in keeping_up:
+                task.cancel()
             await self.recorder.settle()
         await self.aftermath.shadows.stop()
         await self.aftermath.examiner.stop()
@@ -102,7 +106,8 @@ def assemble(settings: Settings, catalogue: Catalogue) -> Parts:
     counting, auxiliary = Counting(settings.accounting.compare), Auxiliary(settings.auxiliary)
     allocations = _allocations(catalogue, books, metrics)
     assigner = Assigner(books.lookup, allocations)
-    aftermath = _aftermath(settings, catalogue, books, metrics, counting)
+    budgets = Budgets(catalogue.experiments, partial(curves, books.store.engine), books.lookup)
+    aftermath = _aftermath(settings, catalogue, books, metrics, counting, budgets)
     return Parts(
         catalogue=catalogue,
         books=books,
@@ -114,8 +119,9 @@ def assemble(settings: Settings, catalogue: Catalogue) -> Parts:
         recorder=recorder,
         draining=draining,
         allocations=allocations,
+        budgets=budgets,
         aftermath=aftermath,
-        chat=Chat(catalogue, identifier, assigner, gate, auxiliary, draining, means, counting, aftermath),
+        chat=Chat(catalogue, identifier, assigner, budgets, gate, auxiliary, draining, means, counting, aftermath),
         others=OtherRoutes(catalogue, gate, draining, means, settings.relay, id_headers, max_id_chars),
     )
 
@@ -145,10 +151,16 @@ def _share(allocations: Allocations, split: Split, arm: str) -> float:
 
 
 def _aftermath(
-    settings: Settings, catalogue: Catalogue, books: Books, metrics: Metrics, counting: Counting
+    settings: Settings,
+    catalogue: Catalogue,
+    books: Books,
+    metrics: Metrics,
+    counting: Counting,
+    budgets: Budgets,
 ) -> Aftermath:
     """Examiner and shadows, which ask models on the gateway's own account."""
     asker = Asker(settings.timeouts, metrics)
     plans = {name: experiment.examination for name, experiment in catalogue.experiments.items()}
     examiner = Examiner(plans, asker.judge, books.writer.amend, metrics)
-    return Aftermath(examiner, Shadows(catalogue.experiments, asker, examiner, books.writer, metrics, counting))
+    shadows = Shadows(catalogue.experiments, asker, examiner, books.writer, metrics, counting, budgets)
+    return Aftermath(examiner, shadows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 Message = dict[str, Any]
 """One chat message in OpenAI's shape; unknown fields are kept."""
@@ -12,10 +12,16 @@ Message = dict[str, Any]
 class Strategy(Protocol):
     """A placement of the instruction."""
 
-    name: ClassVar[str]
-    append_only: ClassVar[bool]
-    """True when the output for a longer history starts with the output for a shorter one, message for
-    message. Then every earlier turn stays in the provider's prefix cache."""
+    @property
+    def name(self) -> str:
+        """What the ledger's rows and the metrics call it."""
+        ...
+
+    @property
+    def append_only(self) -> bool:
+        """True when the output for a longer history starts with the output for a shorter one, message for
+        message. Then every earlier turn stays in the provider's prefix cache."""
+        ...
 
     def place(self, messages: Sequence[Message], instruction: str | None = None) -> list[Message]:
         """Return the messages for the model.

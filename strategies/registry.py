@@ -33,6 +33,12 @@ def _few_shot(examples: Any, n: int = 3, by: str = "first") -> Strategy:
     return FewShot(examples, n, by)
 
 
+def _within_budget(adherence: float, candidates: Any, shape: Any = None) -> Strategy:
+    from strategies.within_budget import WithinBudget  # it makes strategies itself
+
+    return WithinBudget(adherence, candidates, shape)
+
+
 FACTORIES: dict[str, Factory] = {
     "once": Once,
     "every-turn": EveryTurn,
@@ -42,6 +48,7 @@ FACTORIES: dict[str, Factory] = {
     "on-drift": OnDrift,
     "drop-oldest": _drop_oldest,
     "few-shot": _few_shot,
+    "within-budget": _within_budget,
     "pass-through": PassThrough,
 }
 """Strategy name, as written in an arm, to what builds it: gattway's own."""

@@ -22,6 +22,7 @@ from gateway.answering.usage import account
 from gateway.catalogue import Arm, Experiment
 from gateway.errors import GatewayError, http_status
 from gateway.experiments.assignment import deal, position
+from gateway.experiments.budgets import Budgets
 from gateway.experiments.examiner import Ended, Examiner
 from gateway.ledger.records import Turn
 from gateway.ledger.writer import Writer
@@ -53,6 +54,7 @@ class Shadows:
         writer: Writer,
         metrics: Metrics,
         counting: Counting,
+        budgets: Budgets,
     ) -> None:
         self._experiments = experiments
         self._asker = asker
@@ -60,6 +62,7 @@ class Shadows:
         self._writer = writer
         self._metrics = metrics
         self._counting = counting
+        self._budgets = budgets
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -75,7 +78,7 @@ class Shadows:
         if not others or len(self._tasks) >= WAITING_AT_MOST:
             self._metrics.shadows.labels(experiment.name, "", "skipped").inc()
             return
-        arm = experiment.arms[deal(others, position("shadow-arm", row.request_id))]
+        arm = self._budgets.current(experiment, experiment.arms[deal(others, position("shadow-arm", row.request_id))])
         task = asyncio.create_task(self._answer(shown, arm))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -60,8 +60,7 @@ def make(engine: Engine, experiment: str | None, baseline: str | None = None) ->
     """
     statistics.require_extra()
     name = _named(engine, experiment)
-    pairs = [pair for metric in (*METRICS, *BAND_METRICS) for pair in metric.pairs()]
-    books = Aggregates(engine, name, pairs)
+    books = _aggregates(engine, name)
     exposures = books.exposures()
     reached = books.reached("fixed")
     horizon = _horizon(reached)
@@ -87,6 +86,16 @@ def make(engine: Engine, experiment: str | None, baseline: str | None = None) ->
         "bandit": _bandit(books, exposures),
     }
     return {**result, "verdict": words.verdict(result)}
+
+
+def curves(engine: Engine, experiment: str) -> dict[str, dict[int, tuple[int, int]]]:
+    """Arm → turn → (adherent, judged) answers; of a bandit's where no conversation was dealt by fixed weights."""
+    books = _aggregates(engine, experiment)
+    return {**books.curves("thompson"), **books.curves("fixed")}
+
+
+def _aggregates(engine: Engine, experiment: str) -> Aggregates:
+    return Aggregates(engine, experiment, [pair for metric in (*METRICS, *BAND_METRICS) for pair in metric.pairs()])
 
 
 def _named(engine: Engine, experiment: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,12 +38,23 @@ class ArmSettings(Section):
 
     @model_validator(mode="after")
     def _strategy_exists(self) -> ArmSettings:
-        strategy = self.build([])
-        strategy.place([{"role": "user", "content": ""}], self.instruction)
+        if not self.chooses_among:  # whose experiment builds it
+            self.build([]).place([{"role": "user", "content": ""}], self.instruction)
         return self
 
-    def build(self, rules: list[dict[str, Any]]) -> strategies.Strategy:
-        """The arm's strategy; one that reads answers by `checks` gets the experiment's rules, unless it has its own.
+    @property
+    def chooses_among(self) -> list[str]:
+        """The arms of its experiment that its strategy chooses among; none where it chooses nothing."""
+        named = self.parameters.get("arms") if strategies.takes(self.strategy, "candidates") else None
+        if named is None:
+            return []
+        if not isinstance(named, list) or not named or not all(isinstance(name, str) for name in named):
+            raise ValueError(f"parameters.arms must be a list of arms of this experiment, not {named!r}")
+        return named
+
+    def build(self, rules: list[dict[str, Any]], arms: Mapping[str, ArmSettings] | None = None) -> strategies.Strategy:
+        """The arm's strategy; one that reads answers by `checks` gets the experiment's rules, unless it has its own,
+        and one that chooses among `arms` gets these as its candidates.
 
         Raises:
             ValueError: it cannot be built.
@@ -50,7 +62,20 @@ class ArmSettings(Section):
         parameters = dict(self.parameters)
         if strategies.takes(self.strategy, "checks"):
             parameters.setdefault("checks", rules)
+        if self.chooses_among:
+            parameters["candidates"] = [self._candidate(name, arms or {}) for name in parameters.pop("arms")]
         return strategies.make(self.strategy, **parameters)
+
+    def _candidate(self, name: str, arms: Mapping[str, ArmSettings]) -> dict[str, Any]:
+        arm = arms.get(name)
+        if arm is None or arm is self:
+            others = ", ".join(other for other, one in arms.items() if one is not self) or "none"
+            raise ValueError(f"parameters.arms: there is no other arm {name!r}; there are: {others}")
+        if (arm.model, arm.instruction) != (self.model, self.instruction):
+            raise ValueError(
+                f"parameters.arms: {name!r} has another model or instruction; what it has shown says nothing here"
+            )
+        return {"name": name, "strategy": arm.strategy, "parameters": arm.parameters}
 
 
 class AdherenceSettings(Section):
@@ -129,6 +154,12 @@ class ExperimentSettings(Section):
         weighted = sum(bool(arm.weight) for arm in self.arms.values())
         if self.allocation == "thompson" and self.floor * weighted > 1:
             raise ValueError(f"floor: {weighted} arms cannot all have a share of {self.floor}; lower it")
+        for name, arm in self.arms.items():
+            if arm.chooses_among:
+                try:
+                    arm.build([], self.arms)
+                except ValueError as error:
+                    raise ValueError(f"arms.{name}: {error}") from None
         if self.outside is not None and self.outside not in self.arms:
             raise ValueError(f"outside: there is no arm {self.outside!r}; the arms are: {', '.join(self.arms)}")
         return self

@@ -87,7 +87,11 @@ def test_a_judge_decides_what_no_check_does_and_its_agreement_with_the_checks_is
     assert [adherence["unseen_attributes", turn] for turn in (1, 2, 3, 4)] == [1, 0, 0, 0]  # the checks overrule it
     assert [adherence["open", turn] for turn in (1, 2, 3, 4)] == [1, 0, 0, 0]
     asked = json.loads(gateway.judged[4])
-    assert asked == {"instruction": "Say word1 nobly", "user": "question 1", "reply": "word1 nobly answer to question 1"}
+    assert asked == {
+        "instruction": "Say word1 nobly",
+        "user": "question 1",
+        "reply": "word1 nobly answer to question 1",
+    }
     said = "agrees with the checks on 75% of 4 (κ 0.50)"
     assert said in " ".join(output.split())
     assert said in (tmp_path / "adherence.md").read_text(encoding="utf-8")
