@@ -64,12 +64,10 @@ class WithinBudget:
 
     name: ClassVar[str] = "within-budget"
 
-    def __init__(
-        self, adherence: float, candidates: Sequence[Mapping[str, Any]], shape: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, adherence: float, candidates: Any, shape: Any = None) -> None:
         self.adherence = share("adherence", adherence)
-        self.shape = _shape(shape or {})
-        if isinstance(candidates, str) or not isinstance(candidates, Sequence) or not candidates:
+        self.shape = _shape({} if shape is None else shape)
+        if not isinstance(candidates, list) or not candidates:
             raise ValueError("candidates must be a list of at least one table with a 'name' and a 'strategy'")
         read = [_candidate(one, index) for index, one in enumerate(candidates)]
         self.placements: Mapping[str, Strategy] = {name: strategy for name, strategy, _ in read}
@@ -119,7 +117,7 @@ def _candidate(table: Any, index: int) -> tuple[str, Strategy, Figures]:
     return table["name"], make(strategy, **(table.get("parameters") or {})), Figures(adherence, cost)
 
 
-def _shape(given: Mapping[str, Any]) -> dict[str, int]:
+def _shape(given: Any) -> dict[str, int]:
     if not isinstance(given, Mapping) or set(given) - set(SHAPE):
         raise ValueError(f"shape must be a table of {', '.join(SHAPE)}, not {given!r}")
     shape = {name: whole(f"shape.{name}", given.get(name, usual), 1) for name, usual in SHAPE.items()}

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from sqlalchemy import Engine
 
+from gateway.__main__ import main
 from gateway.commands.report import rendered, sparkline
 from gateway.errors import NotFound
 from gateway.experiments import statistics
@@ -165,6 +167,59 @@ def test_an_unknown_experiment_or_arm_is_named_with_what_there_is(ledger: Engine
         make(ledger, "f")
     with pytest.raises(NotFound, match="the arms are: gatt, repeat"):
         make(ledger, "e", "other")
+
+
+@pytest.mark.parametrize("arguments", [["--experiment", "f"], ["--experiment", "e", "--baseline", "other"]])
+def test_an_unknown_name_on_the_command_line_is_bad_usage(tmp_path: Path, arguments: list[str]) -> None:
+    arms = '[experiments.e.arms.a]\nstrategy = "once"\nmodel = "echo"\n'
+    with running(tmp_path, arms) as gateway:
+        gateway.ask("Hi", x_conversation_id="c")
+    done = CliRunner().invoke(main, ["report", "--config", str(tmp_path / "gattway.toml"), *arguments])
+    assert done.exit_code == 2
+    assert "Usage: " in done.output
+    assert ("the ledger knows: e" if arguments[1] == "f" else "the arms are: a") in done.output
+
+
+def bandit_conversation(arm: str, index: int, propensity: float, verdicts: list[bool]) -> tuple[list[Turn], Assignment]:
+    rng = random.Random(index)
+    rows = conversation(arm, index, rng, cost=0.001, drift=0.0, repeated=0)[:3]
+    for row, adherent in zip(rows, verdicts, strict=True):
+        row.request_id, row.conversation_id = f"bandit-{row.request_id}", f"bandit-{arm}-{index}"
+        row.adherent = adherent
+    at, weights = "2026-01-02T00:00:00", json.dumps({"gatt": propensity, "repeat": 1 - propensity})
+    one = Assignment(
+        f"bandit-{arm}-{index}", "e", arm, at, "", "thompson", propensity, weights, None, 1, 20, 50 + index % 7
+    )
+    return rows, one
+
+
+def test_what_a_bandit_dealt_is_weighted_by_its_propensities_and_kept_apart(ledger: Engine, tmp_path: Path) -> None:
+    """Early conversations were dealt evenly, late ones 9 to 1; adherence rose meanwhile, which weighting undoes."""
+    plan = [(0.5, [True, False, False])] * 10 + [(0.9, [True, True, True])] * 18
+    dealt = [bandit_conversation("gatt", index, p, verdicts) for index, (p, verdicts) in enumerate(plan)]
+    dealt += [bandit_conversation("repeat", index, 0.5, [True, True, False]) for index in range(10)]
+    engine = open_database(tmp_path / "bandit.db")
+    with ledger.connect() as source, engine.begin() as connection:
+        for table in (turns, assignments):
+            connection.execute(table.insert(), [dict(row._mapping) for row in source.execute(table.select())])
+        before = make(ledger, "e")
+        connection.execute(turns.insert(), [row.as_dict() for rows, _ in dealt for row in rows])
+        connection.execute(assignments.insert(), [asdict(one) for _, one in dealt])
+    report = make(engine, "e")
+    engine.dispose()
+    found = report["bandit"]["arms"]
+    assert report["bandit"]["horizon_turns"] == 3
+    assert {arm: one["conversations"] for arm, one in found.items()} == {"gatt": 28, "repeat": 10}
+    weights = {0.5: 10 / 0.5, 0.9: 18 / 0.9}
+    hajek = (weights[0.5] * (1 / 3) + weights[0.9] * 1.0) / sum(weights.values())  # 2/3, where a plain mean has 0.76
+    assert found["gatt"]["adherence"] == pytest.approx(hajek)
+    assert found["repeat"]["adherence"] == pytest.approx(2 / 3)
+    low, high = found["gatt"]["always_valid"]
+    assert 0 <= low < hajek < high <= 1
+    assert before["bandit"] is None
+    assert report["arms"] == before["arms"]  # not one conversation of the bandit's is in the fixed-weight figures
+    assert report["comparisons"] == before["comparisons"]
+    assert report["checks"]["sample_ratio"] == before["checks"]["sample_ratio"]
 
 
 def test_a_split_that_is_not_as_meant_stops_the_decision() -> None:

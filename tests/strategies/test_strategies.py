@@ -6,12 +6,13 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import strategies
 from strategies.base import Incremental
 from strategies.instruction import text_of
+from strategies.within_budget import WithinBudget
 
 TEXT = st.text(alphabet="abc é<\n", min_size=0, max_size=12)
 PART = st.one_of(
@@ -43,12 +44,16 @@ def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
     return messages
 
 
+PATIENT = settings(suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is slow to draw the first history; what is drawn is small."""
 EXAMPLES = [{"user": "a b", "assistant": "x"}, {"user": "b c", "assistant": "y"}, {"user": "é", "assistant": "z"}]
+CANDIDATES = [{"name": name, "strategy": name} for name in ("once", "last-turn", "every-turn")]
 CHECKS = [{"kind": "contains", "text": "a"}]
 
 
 def every_strategy() -> list[strategies.Strategy]:
-    without_needs = [name for name in strategies.FACTORIES if name not in ("on-drift", "drop-oldest", "few-shot")]
+    needing = ("on-drift", "drop-oldest", "few-shot", "within-budget")
+    without_needs = [name for name in strategies.FACTORIES if name not in needing]
     return [
         *(strategies.make(name) for name in without_needs),
         strategies.make("every-turn", keep_system=True),
@@ -57,6 +62,8 @@ def every_strategy() -> list[strategies.Strategy]:
         strategies.make("short-reminder", reminder="Mind.", k=2),
         strategies.make("on-drift", checks=CHECKS),
         strategies.make("on-drift", checks=CHECKS, copies=0, false_alarm=0.001),
+        *WithinBudget(0.9, CANDIDATES).among.values(),
+        strategies.make("within-budget", adherence=0.9, candidates=CANDIDATES),
         strategies.make("drop-oldest", max_chars=20),
         strategies.make("drop-oldest", max_chars=20, then="every-turn"),
         strategies.make("few-shot", examples=EXAMPLES, n=2),
@@ -65,6 +72,7 @@ def every_strategy() -> list[strategies.Strategy]:
 
 
 @pytest.mark.parametrize("strategy", every_strategy(), ids=lambda s: s.name)
+@PATIENT
 @given(history=histories())
 def test_placing_is_pure_and_the_same_history_gives_the_same_messages(
     strategy: strategies.Strategy, history: list[dict[str, Any]]
@@ -76,6 +84,7 @@ def test_placing_is_pure_and_the_same_history_gives_the_same_messages(
 
 
 @pytest.mark.parametrize("strategy", every_strategy(), ids=lambda s: s.name)
+@PATIENT
 @given(history=histories())
 def test_an_append_only_strategy_never_changes_what_an_earlier_request_sent(
     strategy: strategies.Strategy, history: list[dict[str, Any]]
@@ -92,6 +101,7 @@ def test_an_append_only_strategy_never_changes_what_an_earlier_request_sent(
 @pytest.mark.parametrize(
     "strategy", [one for one in every_strategy() if isinstance(one, Incremental)], ids=lambda s: s.name
 )
+@PATIENT
 @given(history=histories(), own=st.sampled_from([None, "", "Be brief. Always."]))
 def test_placing_from_an_answer_on_gives_the_end_of_what_placing_all_gives(
     strategy: strategies.Strategy, history: list[dict[str, Any]], own: str | None
@@ -103,6 +113,7 @@ def test_placing_from_an_answer_on_gives_the_end_of_what_placing_all_gives(
 
 
 @pytest.mark.parametrize("strategy", every_strategy(), ids=lambda s: s.name)
+@PATIENT
 @given(history=histories())
 def test_assistant_and_tool_messages_and_cache_marked_parts_are_never_touched(
     strategy: strategies.Strategy, history: list[dict[str, Any]]
@@ -122,6 +133,7 @@ def marked_parts(messages: list[dict[str, Any]]) -> list[Any]:
     return [part for parts in lists for part in parts if "cache_control" in part]
 
 
+@PATIENT
 @given(history=histories())
 def test_every_turn_puts_the_instruction_at_the_end_of_each_user_turn(history: list[dict[str, Any]]) -> None:
     instruction = strategies.instruction_of(history)
@@ -134,6 +146,7 @@ def test_every_turn_puts_the_instruction_at_the_end_of_each_user_turn(history: l
         assert placed == history
 
 
+@PATIENT
 @given(history=histories())
 def test_placing_every_turn_twice_adds_no_second_copy(history: list[dict[str, Any]]) -> None:
     strategy = strategies.make("every-turn", keep_system=True)
