@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks import datasets, script
+from benchmarks.output import JSON, OUT, markdown, report
 from benchmarks.page_commands import maps, screenshots
 from benchmarks.server import Server, ServerFailed, serve
 
@@ -29,19 +28,11 @@ SCRIPTS = click.option(
 CONCURRENCY = click.option(
     "--concurrency", type=click.IntRange(1, 256), default=16, show_default=True, help="Conversations at a time."
 )
-OUT = click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("benchmarks/results"),
-    show_default=True,
-    help="Folder for the figures as JSON and the report as Markdown.",
-)
 PRICE_HELP = (
     "The untuned model's price: its name in litellm's table, or USD per million tokens as input=1,cached=0.1,output=4."
 )
 STARTS_WITHIN_S = 300.0
 """A frontier has a model for each of its arms."""
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of tables.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,19 +66,13 @@ def demo(
     conversations: int, to_the_end: int, out: Path, gateway: str | None, scripts: Path, concurrency: int, as_json: bool
 ) -> None:
     """Hold the same 20-turn conversations with every arm of gatt-vs-repeat and compare them."""
-    from benchmarks import demo, plots, show
+    from benchmarks import demo, show
 
     chosen = _load(scripts, demo.SPLIT)[:conversations]
     with _gateway(gateway) as server, _progress(len(chosen) * len(demo.ARMS) * demo.TURNS) as on_answer, _told(server):
         result = demo.run(server.url, chosen, out, to_the_end=to_the_end, concurrency=concurrency, on_answer=on_answer)
-    if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    console = _console()
-    console.print(show.demo(result))
-    if sys.stdout.isatty() and (picture := plots.inline(out / "plot.png")):
-        click.echo(picture)
-    click.echo(f"\nFigures: {out / 'result.json'}   Plot: {out / 'plot.png'}   ({result['seconds']:.0f} s)")
+    files = {"Figures": out / "result.json", "Plot": out / "plot.png"}
+    report(result, show.demo, files, as_json=as_json, picture=out / "plot.png")
 
 
 @main.command()
@@ -147,14 +132,9 @@ def adherence(
             judge_sample=judge_sample,
             on_answer=on_answer,
         )
-    if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    console = _console()
-    console.print(adherence.table(result))
-    for sentence in adherence.judge_in_words(result):
-        console.print(sentence)
-    click.echo(f"Figures: {out / 'adherence.json'}   Report: {out / 'adherence.md'}   ({result['seconds']:.0f} s)")
+    files = {"Figures": out / "adherence.json", "Report": out / "adherence.md"}
+    shown = Group(adherence.table(result), *adherence.judge_in_words(result))
+    report(result, lambda _: shown, files, as_json=as_json)
 
 
 @main.command()
@@ -170,8 +150,6 @@ def adherence(
 @JSON
 def engine(folder: Path, rounds: int, out: Path, as_json: bool) -> None:
     """Tokens a second of a model in process against transformers' generate, and time to first token by turn."""
-    from rich.markdown import Markdown
-
     from benchmarks import engine
 
     try:
@@ -179,11 +157,8 @@ def engine(folder: Path, rounds: int, out: Path, as_json: bool) -> None:
             result = engine.run(folder, out, rounds)
     except engine.EngineFailed as error:
         raise click.ClickException(str(error)) from error
-    if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    _console().print(Markdown(engine.markdown(result)))
-    click.echo(f"Figures: {out / 'engine.json'}   Report: {out / 'engine.md'}")
+    files = {"Figures": out / "engine.json", "Report": out / "engine.md"}
+    report(result, markdown(engine.markdown), files, as_json=as_json)
 
 
 @main.command()
@@ -194,17 +169,12 @@ def engine(folder: Path, rounds: int, out: Path, as_json: bool) -> None:
 @JSON
 def statistics(experiments: int, days: int, seed: int, out: Path, as_json: bool) -> None:
     """Whether the report's intervals hold what they promise, over simulated A/A and A/B experiments."""
-    from rich.markdown import Markdown
-
     from benchmarks import statistics
 
     with _progress(2 * experiments, "experiments") as on_experiment:
         result = statistics.run(out, experiments=experiments, days=days, seed=seed, on_experiment=on_experiment)
-    if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    _console().print(Markdown(statistics.markdown(result)))
-    click.echo(f"Figures: {out / 'statistics.json'}   Report: {out / 'statistics.md'}   ({result['seconds']:.0f} s)")
+    files = {"Figures": out / "statistics.json", "Report": out / "statistics.md"}
+    report(result, markdown(statistics.markdown), files, as_json=as_json)
 
 
 @main.command()
@@ -261,11 +231,8 @@ def cost(
         result = cost.run(cheap, other, Shape(turns, instruction, user, answer), training_usd, out)
     except OSError as error:
         raise click.ClickException(f"{out} cannot be written ({error.strerror})") from error
-    if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    _console().print(cost.tables(result))
-    click.echo(f"Figures: {out / 'cost.json'}   Report: {out / 'cost.md'}   Plot: {out / 'cost.png'}")
+    files = {"Figures": out / "cost.json", "Report": out / "cost.md", "Plot": out / "cost.png"}
+    report(result, cost.tables, files, as_json=as_json)
 
 
 @main.command()
@@ -274,8 +241,6 @@ def cost(
 @JSON
 def counting(rounds: int, out: Path, as_json: bool) -> None:
     """What counting tokens costs: long histories against short ones, and very long bodies beside small requests."""
-    from rich.markdown import Markdown
-
     from benchmarks import counting
 
     try:
@@ -283,11 +248,8 @@ def counting(rounds: int, out: Path, as_json: bool) -> None:
             result = counting.run(out, rounds)
     except ServerFailed as error:
         raise click.ClickException(str(error)) from error
-    if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    _console().print(Markdown(counting.markdown(result)))
-    click.echo(f"Figures: {out / 'counting.json'}   Report: {out / 'counting.md'}")
+    files = {"Figures": out / "counting.json", "Report": out / "counting.md"}
+    report(result, markdown(counting.markdown), files, as_json=as_json)
 
 
 @main.command()
@@ -306,13 +268,8 @@ def frontier(conversations: int, out: Path, scripts: Path, concurrency: int, as_
     answers = len(chosen) * len(frontier.arms()) * frontier.TURNS
     with _gateway(None, frontier.config()) as server, _progress(answers) as on_answer, _told(server):
         result = frontier.run(server.url, chosen, out, concurrency=concurrency, on_answer=on_answer)
-    if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    from rich.markdown import Markdown
-
-    Console(width=140).print(Markdown(frontier.markdown(result)))
-    click.echo(f"Figures: {out / 'frontier.json'}   Plot: {out / 'frontier.png'}   ({result['seconds']:.0f} s)")
+    files = {"Figures": out / "frontier.json", "Plot": out / "frontier.png"}
+    report(result, markdown(frontier.markdown), files, as_json=as_json, width=140)
 
 
 @main.command()
@@ -328,8 +285,6 @@ def frontier(conversations: int, out: Path, scripts: Path, concurrency: int, as_
 @JSON
 def ledger(windows: int, rounds: int, rows: int, postgres: str | None, out: Path, as_json: bool) -> None:
     """What the ledger costs, what kill -9 loses, and how long a page takes among millions of rows."""
-    from rich.markdown import Markdown
-
     from benchmarks import ledger
 
     try:
@@ -337,11 +292,8 @@ def ledger(windows: int, rounds: int, rows: int, postgres: str | None, out: Path
             result = ledger.run(out, windows, rounds, rows, postgres)
     except ServerFailed as error:
         raise click.ClickException(str(error)) from error
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-        return
-    _console().print(Markdown(ledger.markdown(result)))
-    click.echo(f"Figures: {out / 'ledger.json'}   Report: {out / 'ledger.md'}")
+    files = {"Figures": out / "ledger.json", "Report": out / "ledger.md"}
+    report(result, markdown(ledger.markdown), files, as_json=as_json)
 
 
 main.add_command(screenshots)
@@ -402,11 +354,6 @@ def _progress(answers: int, what: str = "answers") -> Iterator[Callable[[object]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=answers)
         yield lambda _: progress.advance(task)
-
-
-def _console() -> Console:
-    """Standard output; at least wide enough for the tables where it is no terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=100)
 
 
 if __name__ == "__main__":
