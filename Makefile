@@ -58,6 +58,7 @@ bench: setup ## the benchmarks that fit one machine, results under benchmarks/re
 	@$(BIN)/python -m benchmarks cost
 	@$(BIN)/python -m benchmarks counting
 	@$(BIN)/python -m benchmarks ledger
+	@$(BIN)/python -m benchmarks load
 
 constraints: ## resolve all versions anew into constraints.txt
 	@$(PYTHON) -m venv $(VENV)-constraints

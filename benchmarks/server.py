@@ -57,7 +57,7 @@ def serve(
     Raises:
         ServerFailed: it was not ready in time.
     """
-    with tempfile.TemporaryDirectory(prefix="gattway-bench-") as folder, _exit_on_sigterm():
+    with tempfile.TemporaryDirectory(prefix="gattway-bench-") as folder, exit_on_sigterm():
         port = free_port()
         log = Path(folder) / "gattway.log"
         server = Server(f"http://127.0.0.1:{port}", log)
@@ -114,7 +114,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
+def exit_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM into SystemExit, so that `finally` blocks run."""
 
     def leave(signum: int, frame: FrameType | None) -> None:
