@@ -16,7 +16,7 @@ class Effort:
 
     rounds: int
     window_s: float
-    """A window of the closed loop; longer for candidates whose answers take long, `wrk.LONGER` times at most."""
+    """A window of the closed loop; longer for candidates whose answers take long, up to `wrk.LONGEST_S`."""
     histories: tuple[int, ...]
     """Messages ahead of the new one."""
     rates_per_s: tuple[int, ...]
