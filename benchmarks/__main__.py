@@ -150,11 +150,11 @@ def adherence(
 @OUT
 @JSON
 def engine(folder: Path, rounds: int, out: Path, as_json: bool) -> None:
-    """Tokens a second of a model in process against transformers' generate, and time to first token by turn."""
+    """Tokens a second of a model in process against transformers' generate and server; first token by turn."""
     from benchmarks import engine
 
     try:
-        with Console(stderr=True).status("measuring (about a minute)"):
+        with Console(stderr=True).status("measuring (some minutes)"):
             result = engine.run(folder, out, rounds)
     except engine.EngineFailed as error:
         raise click.ClickException(str(error)) from error

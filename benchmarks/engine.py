@@ -1,4 +1,7 @@
-"""`python -m benchmarks engine`: how fast the embedded models are served in process, as the engine measures itself."""
+"""`python -m benchmarks engine`: how fast the embedded models are served in process.
+
+Against transformers' `generate` as the engine measures itself, and over HTTP against `transformers serve`.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import results
+from benchmarks import engine_serving, results
 from benchmarks.markdown import made_by
 from benchmarks.markdown import table as markdown_table
+from benchmarks.server import ServerFailed
 
 SHOWN_TURNS = (1, 2, 5, 10, 20)
+PROMPT_WORDS = 75
+"""Of four letters each, about 300 tokens of the embedded models."""
 
 
 class EngineFailed(Exception):
-    """The engine's own measurement ended with an error; the message is what it printed."""
+    """A measurement ended with an error; the message is what it printed."""
 
 
 def run(model_folder: Path, folder: Path, rounds: int) -> dict[str, Any]:
-    """Measure in a process of its own and write `engine.json` and `engine.md` into `folder`.
+    """Measure in processes of their own and write `engine.json` and `engine.md` into `folder`.
 
     Raises:
         EngineFailed: the model could not be loaded or measured.
@@ -32,10 +38,15 @@ def run(model_folder: Path, folder: Path, rounds: int) -> dict[str, Any]:
     if done.returncode:
         raise EngineFailed(done.stderr.strip())
     measured = json.loads(done.stdout)
+    try:
+        serving = engine_serving.compare(model_folder, rounds, PROMPT_WORDS, measured["new_tokens"])
+    except ServerFailed as error:
+        raise EngineFailed(str(error)) from error
     result = {
         **results.header(),
         "model": model_folder.name,
         **{name: measured[name] for name in ("prompt_tokens", "new_tokens", "throughput", "first_token")},
+        "serving": serving,
     }
     results.write(folder / "engine.json", result)
     results.write_text(folder / "engine.md", markdown(result))
@@ -43,7 +54,7 @@ def run(model_folder: Path, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Throughput against transformers' batched `generate`, and time to first token by turn."""
+    """Throughput against transformers' batched `generate` and its server, and time to first token by turn."""
     throughput = [
         [
             str(row["streams"]),
@@ -52,6 +63,15 @@ def markdown(result: dict[str, Any]) -> str:
             f"{row['ratio']:.2f} [{row['ratio_min']:.2f}, {row['ratio_max']:.2f}]",
         ]
         for row in result["throughput"]
+    ]
+    serving = [
+        [
+            str(row["streams"]),
+            f"{row['gateway_tokens_per_second']:,.0f}",
+            f"{row['transformers_serve_tokens_per_second']:,.0f}",
+            f"{row['ratio']:.2f} [{row['ratio_min']:.2f}, {row['ratio_max']:.2f}]",
+        ]
+        for row in result["serving"]
     ]
     first_token = [
         [str(row["turn"]), str(row["prompt_tokens"]), f"{row['ttft_ms']:.0f}", f"{row['ttft_without_reuse_ms']:.0f}"]
@@ -67,6 +87,10 @@ def markdown(result: dict[str, Any]) -> str:
             "`generate` is transformers' own, on the same prompts as one batch.",
             "",
             *markdown_table(["streams", "tokens/s", "generate tokens/s", "ratio [spread]"], throughput),
+            "",
+            "Over HTTP, the whole gateway against `transformers serve`:",
+            "",
+            *markdown_table(["streams", "gattway tokens/s", "transformers serve tokens/s", "ratio [spread]"], serving),
             "",
             "One conversation, its whole history resent every turn:",
             "",
