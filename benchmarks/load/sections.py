@@ -56,8 +56,13 @@ def _history(bench: Bench, ready: Ready, messages: int) -> Figures:
 def _closed_loop(bench: Bench, serving: Serving, history: int) -> Figures:
     serving.settle()
     request = serving.request("whole", history=history)
-    window = bench.wrk.window(request, bench.effort.window_s)
-    return {"requests_per_s": window.per_s, **_latency(window), "request_bytes": request.size}
+    window = bench.wrk.window(request, bench.effort.window_s, serving.process)
+    return {
+        "requests_per_s": window.per_s,
+        "requests_per_processor_s": window.per_processor_s,
+        **_latency(window),
+        "request_bytes": request.size,
+    }
 
 
 def _streamed(bench: Bench, ready: Ready, _: None) -> Figures:
@@ -68,9 +73,10 @@ def _streamed(bench: Bench, ready: Ready, _: None) -> Figures:
     if status != 200 or not body.rstrip().endswith(b"data: [DONE]"):
         raise ServerFailed(f"no stream, but status {status}: {body[:300]!r}")
     events = body.count(b"data: {")
-    window = bench.wrk.window(request, bench.effort.window_s)
+    window = bench.wrk.window(request, bench.effort.window_s, serving.process)
     return {
         "streams_per_s": window.per_s,
+        "streams_per_processor_s": window.per_processor_s,
         "events_per_s": window.per_s * events,
         "events_per_stream": events,
         **_latency(window),
@@ -139,16 +145,11 @@ def _workers(bench: Bench, ready: Ready, workers: int) -> Figures:
     """The closed loop with so many workers, and what a request costs them in processor time."""
     with bench.fresh(ready, workers) as serving:
         assert serving.process is not None
-        request = serving.request("whole")
-        bench.wrk.run(request, 1.0)
-        serving.settle()
-        before = serving.process.cpu_s()
-        window = bench.wrk.run(request, bench.effort.window_s)
-        used = serving.process.cpu_s() - before
+        window = bench.wrk.window(serving.request("whole"), bench.effort.window_s, serving.process)
         return {
             "requests_per_s": window.per_s,
+            "requests_per_processor_s": window.per_processor_s,
             **_latency(window),
-            "requests_per_processor_s": window.answers / used if used else None,
         }
 
 

@@ -42,7 +42,11 @@ class Goal:
 
 
 def summarize(rows: Sequence[Row], versions: Mapping[str, str]) -> dict[str, Any]:
-    """`candidates`, `ratios` with their spread, `goals` and what `failed`."""
+    """`candidates`, `ratios` with their spread, `goals` and what `failed`.
+
+    `processor_ratio_spreads` are the same ratios of what is done in a second of the server's processor time: where other
+    processes take the cores too, they say more.
+    """
     from benchmarks.load.sections import SECTIONS
 
     against = {section.name: section.against_direct for section in SECTIONS.values()}
@@ -60,11 +64,16 @@ def summarize(rows: Sequence[Row], versions: Mapping[str, str]) -> dict[str, Any
     ratios["history_400_vs_4"] = _quotient(
         *(figures.get(("history", "gattway", n, "requests_per_s"), {}) for n in (4, 400))
     )
+    of_processor = {
+        name: ratio(figures, section, figure.replace("_per_s", "_per_processor_s"), other)
+        for name, (section, figure, other) in RATIOS.items()
+    }
     medians: dict[str, float | None] = {name: one["median"] if one else None for name, one in ratios.items()}
     return {
         "candidates": candidates,
         "ratios": medians,
         "ratio_spreads": {name: one for name, one in ratios.items() if one},
+        "processor_ratio_spreads": {name: one for name, one in of_processor.items() if one},
         "goals": goals(candidates.get("gattway", {}), medians),
         "failed": [
             {"section": row.section, "candidate": row.candidate, "point": row.point, "why": row.failed}

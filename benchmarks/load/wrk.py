@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.load.effort import CONNECTIONS
-from benchmarks.load.processes import pinned
+from benchmarks.load.processes import Process, pinned
 from benchmarks.load.request import DIGITS, Request
 from benchmarks.load.upstreams import tool
 from benchmarks.server import ServerFailed
@@ -50,6 +50,8 @@ class Window:
     mean_ms: float
     p50_ms: float
     p99_ms: float
+    processor_s: float | None = None
+    """Of the server, where it is known."""
 
     @property
     def per_s(self) -> float:
@@ -58,6 +60,11 @@ class Window:
         if self.answers < COUNTED * CONNECTIONS:
             return CONNECTIONS / (self.mean_ms / 1e3)
         return self.answers / self.seconds
+
+    @property
+    def per_processor_s(self) -> float | None:
+        """Answers for a second of the server's processor time: what it would do with a core for itself."""
+        return self.answers / self.processor_s if self.processor_s else None
 
 
 class Wrk:
@@ -69,8 +76,8 @@ class Wrk:
         self._cores = cores
         self._number = 0
 
-    def window(self, request: Request, seconds: float) -> Window:
-        """Warm up until there are answers, then measure.
+    def window(self, request: Request, seconds: float, process: Process | None = None) -> Window:
+        """Warm up until there are answers, then measure; `process` is the server.
 
         Raises:
             ServerFailed: nothing was answered, or too many without a status of success.
@@ -79,7 +86,9 @@ class Wrk:
         if not warm.answers:
             warm = self.run(request, LONGEST_S)
         wanted = ANSWERS_IN_A_WINDOW * warm.mean_ms / 1e3
-        return self.run(request, min(max(seconds, wanted), LONGEST_S))
+        before = process.cpu_s() if process else 0.0
+        window = self.run(request, min(max(seconds, wanted), LONGEST_S))
+        return replace(window, processor_s=process.cpu_s() - before) if process else window
 
     def run(self, request: Request, seconds: float, *, needs_answers: bool = True) -> Window:
         """One run of so many seconds, which wrk takes whole; see `window`."""

@@ -18,6 +18,7 @@ from benchmarks.load import candidates, effort, installed, report, runner, strea
 from benchmarks.load.processes import Command, running, wait_until_answering
 from benchmarks.load.request import Request, chat
 from benchmarks.load.runner import Row
+from benchmarks.load.sections import Figures
 from benchmarks.load.upstreams import MissingTool, tool
 from benchmarks.server import ServerFailed, free_port
 
@@ -137,13 +138,17 @@ def test_the_command_measures_side_by_side_and_says_whom_it_left_out(
     assert (tmp_path / "load-throughput.png").read_bytes().startswith(b"\x89PNG")
 
 
+def quick(requests_per_s: float, per_processor_s: float) -> Figures:
+    return {"requests_per_s": requests_per_s, "requests_per_processor_s": per_processor_s, "p99_ms": 5.0}
+
+
 def rows() -> list[Row]:
     """Two rounds, in the second of which the machine was half as quick."""
     found, ended = [], {"finished": 1000, "failed": 0}
     for round_, speed in ((0, 1.0), (1, 0.5)):
         for name, requests, streams_ in (("gattway", 4000, 3000), ("litellm", 100, 10), ("bare", 8000, 6000)):
             found += [
-                Row("whole", round_, name, None, {"requests_per_s": requests * speed, "p99_ms": 5.0}),
+                Row("whole", round_, name, None, quick(requests * speed, requests)),
                 Row("streamed", round_, name, None, {"streams_per_s": streams_ * speed}),
             ]
         found += [
@@ -167,6 +172,7 @@ def test_ratios_are_of_one_round_so_that_a_slow_machine_cancels_out() -> None:
         "two_workers_vs_one": None,
         "history_400_vs_4": 3,
     }
+    assert found["processor_ratio_spreads"]["requests_vs_bare"]["rounds"] == [0.5, 0.5]
     requests = found["candidates"]["gattway"]["whole"]["requests_per_s"]
     assert requests == {"median": 3000, "min": 2000, "max": 4000, "rounds": [4000, 2000]}
 
@@ -204,7 +210,7 @@ def test_the_report_gives_spreads_and_what_failed() -> None:
             **found,
         }
     )
-    assert "| gattway | 3,000 [2,000, 4,000] |" in text
+    assert "| gattway | 3,000 [2,000, 4,000] | 4,000 [4,000, 4,000] |" in text
     assert "| 1000 | gattway | – | – | – | – | 4.50 [4.00, 5.00] | – | 0 |" in text
     assert "Left out: portkey (no Node)." in text
     assert "litellm, memory: ServerFailed: it stopped" in text
