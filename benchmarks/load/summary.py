@@ -44,8 +44,8 @@ class Goal:
 def summarize(rows: Sequence[Row], versions: Mapping[str, str]) -> dict[str, Any]:
     """`candidates`, `ratios` with their spread, `goals` and what `failed`.
 
-    `processor_ratio_spreads` are the same ratios of what is done in a second of the server's processor time: where other
-    processes take the cores too, they say more.
+    `processor_ratio_spreads` are the same ratios of what is done in a second of the server's processor time: where
+    other processes take the cores too, they say more.
     """
     from benchmarks.load.sections import SECTIONS
 
