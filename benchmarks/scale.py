@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, text
 
 from gateway.ledger.pages import Filter
 from gateway.ledger.rollups import drop_triggers, rebuild, triggers
+from gateway.ledger.ruling import drop_ruling_triggers, ruling_triggers
 from gateway.ledger.schema import assignments, turns
 from gateway.ledger.segments import drop_segment_triggers, segment_triggers
 from gateway.ledger.store import Store
@@ -65,7 +66,7 @@ _DEALT = (
 
 def fill(engine: Engine, rows: int) -> None:
     """Put `rows` turns into an empty ledger."""
-    with engine.begin() as connection:
+    with _connection_to_fill(engine) as connection:
         is_sqlite = connection.dialect.name == "sqlite"
         columns = {**_COLUMNS, **(_SQLITE if is_sqlite else _POSTGRESQL)}
         numbers = "(WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last}) SELECT i FROM n)"
@@ -85,10 +86,22 @@ def fill(engine: Engine, rows: int) -> None:
 
 
 @contextmanager
+def _connection_to_fill(engine: Engine) -> Iterator[Connection]:
+    """One transaction. A file is written once and not through a log: it is empty, and who fills it may begin again."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -500000"):
+                connection.exec_driver_sql(f"PRAGMA {setting}")
+            connection.commit()
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
 def _without_upkeep(connection: Connection) -> Iterator[None]:
     """Indices and sums are made once, at the end."""
     dialect = connection.dialect.name
-    for statement in (*drop_triggers(dialect), *drop_segment_triggers(dialect)):
+    for statement in (*drop_triggers(dialect), *drop_segment_triggers(dialect), *drop_ruling_triggers(dialect)):
         connection.execute(text(statement))
     indexes = [*turns.indexes, *assignments.indexes]
     for index in indexes:
@@ -96,7 +109,7 @@ def _without_upkeep(connection: Connection) -> Iterator[None]:
     yield
     for index in indexes:
         index.create(connection)
-    for statement in (*triggers(dialect), *segment_triggers(dialect)):
+    for statement in (*triggers(dialect), *segment_triggers(dialect), *ruling_triggers(dialect)):
         connection.exec_driver_sql(statement)
 
 

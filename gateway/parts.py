@@ -30,6 +30,7 @@ from gateway.experiments.budgets import Budgets
 from gateway.experiments.examiner import Examiner
 from gateway.experiments.report import curves
 from gateway.experiments.split import Split
+from gateway.experiments.upkeep import Upkeep
 from gateway.identity import Identifier
 from gateway.ledger.books import Books, open_books
 from gateway.metrics import Metrics
@@ -55,6 +56,7 @@ class Parts:
     allocations: Allocations
     budgets: Budgets
     aftermath: Aftermath
+    upkeep: Upkeep
     chat: Chat
     others: OtherRoutes
 
@@ -66,6 +68,7 @@ class Parts:
         await self.allocations.refresh(bandit=True)
         keeping_up = [asyncio.create_task(part.run()) for part in (self.allocations, self.budgets)]
         self.aftermath.examiner.start()
+        self.upkeep.start()
         async with self.meters.kept() if self.meters else nullcontext():
             async with self.metrics.kept_fresh():
                 yield
@@ -76,6 +79,7 @@ class Parts:
         await self.aftermath.examiner.stop()
         for upstream in {id(arm.model.upstream): arm.model.upstream for arm in self.catalogue.direct.values()}.values():
             await upstream.close()
+        await asyncio.to_thread(self.upkeep.close)
         await asyncio.to_thread(self.books.close)
         if self.otlp is not None:
             await asyncio.to_thread(self.otlp.close)
@@ -121,6 +125,7 @@ def assemble(settings: Settings, catalogue: Catalogue) -> Parts:
         allocations=allocations,
         budgets=budgets,
         aftermath=aftermath,
+        upkeep=Upkeep(settings.ledger, books.store.engine),
         chat=Chat(catalogue, identifier, assigner, budgets, gate, auxiliary, draining, means, counting, aftermath),
         others=OtherRoutes(catalogue, gate, draining, means, settings.relay, id_headers, max_id_chars),
     )

@@ -28,7 +28,9 @@ def db() -> None:
 @CONFIG
 @JSON
 def upgrade(config: Path | None, as_json: bool) -> None:
-    """Bring the ledger to this gattway's schema. A gateway does so itself for its file, never for a shared database."""
+    """Bring the ledger to this gattway's schema. A gateway does so itself for its file, never for a shared database.
+
+    Then what reports read is added up, in steps: stopped, it goes on from there the next time."""
     from gateway.ledger.database import open_database
     from gateway.ledger.migrate import read_schema, upgrade_shared
     from gateway.ledger.shared import open_shared
@@ -37,14 +39,32 @@ def upgrade(config: Path | None, as_json: bool) -> None:
     before: str | None
     with _saying_why():
         if settings.url is None:
-            before, after = _file_revision(settings.path), ""
-            with open_database(settings.path).connect() as connection:
+            before, engine = _file_revision(settings.path), open_database(settings.path)
+            with engine.connect() as connection:
                 after = read_schema(connection).revision or ""
         else:
-            before, after = upgrade_shared(open_shared(settings.url.get_secret_value()))
-    _tell(
-        {"before": before, "after": after}, f"The ledger is at revision {after} (before: {before or 'none'}).", as_json
-    )
+            engine = open_shared(settings.url.get_secret_value())
+            before, after = upgrade_shared(engine)
+        count = _add_up(engine)
+    line = f"The ledger is at revision {after} (before: {before or 'none'})."
+    if count:
+        line += f" {count:,} conversations are added up for reports."
+    _tell({"before": before, "after": after, "conversations_added_up": count}, line, as_json)
+
+
+def _add_up(engine: Any) -> int:
+    """What the next report would have to add up, so that it need not; gives the number of conversations."""
+    from gateway.experiments import statistics, upkeep
+
+    if not statistics.has_extra():
+        return 0
+    count = 0
+    with _progress() as progress:
+        task = progress.add_task("adding up for reports", total=upkeep.missing(engine))
+        for some in upkeep.fill(engine):
+            progress.advance(task, some)
+            count += some
+    return count
 
 
 def _age(_context: click.Context, _option: click.Parameter, value: str) -> datetime:
@@ -64,17 +84,13 @@ def _age(_context: click.Context, _option: click.Parameter, value: str) -> datet
 @JSON
 def prune(config: Path | None, before: datetime, dry_run: bool, as_json: bool) -> None:
     """Delete conversations whose last turn is older than AGE, from the file and from the shared database."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from gateway.ledger import retention
 
     engines = _engines(config)
     with _saying_why():
         total = max(retention.count_over(engine, before) for engine in engines)
         if not dry_run:
-            console = Console(stderr=True)
-            with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            with _progress() as progress:
                 for engine in engines:
                     task = progress.add_task(engine.dialect.name, total=total)
                     for count in retention.prune(engine, before):
@@ -204,6 +220,15 @@ def _saying_why() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise LedgerError(f"the ledger's database: {reason_of(error)}") from None
+
+
+def _progress() -> Any:
+    """A bar on the terminal, where there is one."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def _tell(result: dict[str, Any], line: str, as_json: bool) -> None:

@@ -47,6 +47,8 @@ BAND_METRICS = tuple(
     Metric(name, f"adherent_{name}", f"judged_{name}", f"adherence at turns {name}", share=True, less_is_better=False)
     for _, _, name in BANDS
 )
+PAIRS = [pair for metric in (*METRICS, *BAND_METRICS) for pair in metric.pairs()]
+"""Products of columns that a report needs summed over conversations."""
 UNKNOWN_AS_ZERO = {"cost_usd": "priced", "ttft_ms": "streamed"}
 """Columns that are summed as 0 where unknown, and the column that says how many are known."""
 
@@ -95,7 +97,7 @@ def curves(engine: Engine, experiment: str) -> dict[str, dict[int, tuple[int, in
 
 
 def _aggregates(engine: Engine, experiment: str) -> Aggregates:
-    return Aggregates(engine, experiment, [pair for metric in (*METRICS, *BAND_METRICS) for pair in metric.pairs()])
+    return Aggregates(engine, experiment, PAIRS)
 
 
 def _named(engine: Engine, experiment: str | None) -> str:

@@ -199,7 +199,12 @@ def _aggregates(moments: Moments, metric: Metric, *, imaginary: bool = True) -> 
     return Aggregates(n, means, variances, {pair: c for pair, c in spread.items() if pair[0] != pair[1]})
 
 
+def has_extra() -> bool:
+    """Whether reports can be made."""
+    return find_spec("scipy") is not None and find_spec("tea_tasting") is not None
+
+
 def require_extra() -> None:
     """Raises ConfigError when the extra is not installed."""
-    if find_spec("scipy") is None or find_spec("tea_tasting") is None:
+    if not has_extra():
         raise ConfigError("a report needs scipy and tea-tasting: pip install 'gattway[report]'")

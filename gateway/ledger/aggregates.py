@@ -85,13 +85,11 @@ class Aggregates:
     def __init__(self, engine: Engine, experiment: str, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._engine = engine
         self._experiment = experiment
-        squares = ((name, name) for name in COLUMNS)
-        self._products = list(dict.fromkeys([*squares, *pairs]))
-        self._pairs = [(ONE, ONE), *((ONE, name) for name in COLUMNS), *self._products]
+        self._products = _products(pairs)
 
     @cached_property
     def _summary(self) -> Summary:
-        return Summaries(self._engine, self._experiment, self._pairs).read()
+        return summaries_of(self._engine, self._experiment, self._products).read()
 
     def exposures(self) -> list[dict[str, Any]]:
         """Conversations by arm, policy, weights at the time, and why they are excluded (null when they are not)."""
@@ -190,6 +188,16 @@ class Aggregates:
     def _rows(self, query: Select[Any]) -> list[dict[str, Any]]:
         with self._engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def summaries_of(engine: Engine, experiment: str, pairs: Iterable[tuple[str, str]]) -> Summaries:
+    """The stored sums that `Aggregates` reads with these pairs."""
+    return Summaries(engine, experiment, [(ONE, ONE), *((ONE, name) for name in COLUMNS), *_products(pairs)])
+
+
+def _products(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each column's square, and what else is asked for."""
+    return list(dict.fromkeys([*((name, name) for name in COLUMNS), *pairs]))
 
 
 def experiments_in(engine: Engine) -> Sequence[str]:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from gateway.errors import ConfigError
-from gateway.ledger.migrate import read_schema, upgrade
+from gateway.ledger.migrate import read_schema, upgrade_one
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -50,12 +50,14 @@ def open_database(path: Path, durability: Durability = "full") -> Engine:
 
 
 def _bring_up_to_date(engine: Engine, path: Path) -> None:
-    """Under SQLite's write lock, for several gateways may open the same file at the same moment."""
+    """A revision at a time, under SQLite's write lock: several gateways may open the same file at the same moment."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         schema = read_schema(connection)
         schema.refuse_newer(f"ledger.path: {path}")
         if schema.is_current:
             return
-        connection.execute(text("BEGIN IMMEDIATE"))
-        upgrade(connection, read_schema(connection))
-        connection.execute(text("COMMIT"))
+        more = True
+        while more:
+            connection.execute(text("BEGIN IMMEDIATE"))
+            more = upgrade_one(connection)
+            connection.execute(text("COMMIT"))

@@ -37,14 +37,13 @@ def erase(engine: Engine, kind: str, values: Sequence[str]) -> int:
             connection.execute(text("PRAGMA secure_delete = ON"))
             connection.commit()
         with connection.begin():
-            count = _erase(connection, kind, values)
+            ids = _erase(connection, kind, values)
             if connection.dialect.name == "postgresql":
-                now = datetime.now(UTC)
-                connection.execute(delete(erasures).where(erasures.c.erased_at < _iso(now - timedelta(NOTED_DAYS))))
-                noted = [{"kind": kind, "value": value, "erased_at": _iso(now)} for value in values]
-                connection.execute(insert(erasures), noted)
+                _note(connection, [(kind, value) for value in values])
+                if kind == USER:  # a gateway may hold feedback on a conversation of which it has no turn
+                    _note(connection, [(CONVERSATION, one) for one in ids])
     _empty_log(engine)
-    return count
+    return len(ids)
 
 
 def apply_erasures(shared: Connection, local: Engine) -> None:
@@ -81,11 +80,21 @@ def delete_conversations(connection: Connection, ids: Sequence[str]) -> None:
         connection.execute(delete(turns).where(turns.c.conversation_id.in_(some)))
 
 
-def _erase(connection: Connection, kind: str, values: Sequence[str]) -> int:
+def _erase(connection: Connection, kind: str, values: Sequence[str]) -> list[str]:
+    """Gives the conversations of which there were turns."""
     column = {CONVERSATION: turns.c.conversation_id, USER: turns.c.user_hash}[kind]
     ids = list(connection.execute(select(turns.c.conversation_id).where(column.in_(values)).distinct()).scalars())
-    delete_conversations(connection, ids)
-    return len(ids)
+    delete_conversations(connection, values if kind == CONVERSATION else ids)
+    return ids
+
+
+def _note(connection: Connection, erased: Sequence[tuple[str, str]]) -> None:
+    """Leave word for the gateways, and forget what all of them have had the time to read."""
+    now = datetime.now(UTC)
+    connection.execute(delete(erasures).where(erasures.c.erased_at < _iso(now - timedelta(NOTED_DAYS))))
+    if erased:
+        noted = [{"kind": kind, "value": value, "erased_at": _iso(now)} for kind, value in erased]
+        connection.execute(insert(erasures), noted)
 
 
 def _within(column: ColumnElement[object], path: str) -> ColumnElement[str]:

@@ -60,8 +60,12 @@ def read_schema(connection: Connection) -> Schema:
     return Schema(revision, generation)
 
 
-def upgrade(connection: Connection, schema: Schema) -> bool:
-    """Bring the database to this gattway's revision, in the connection's transaction; says whether anything changed."""
+def upgrade_one(connection: Connection) -> bool:
+    """One revision further, in the connection's transaction; False when there is none to go.
+
+    A database that holds no ledger gets this gattway's tables at once.
+    """
+    schema = read_schema(connection)
     if schema.is_current:
         return False
     if schema.revision is None:
@@ -70,7 +74,7 @@ def upgrade(connection: Connection, schema: Schema) -> bool:
         _stamp(connection, REVISION)
     else:
         _stamp(connection, schema.revision)
-        run_revisions(connection)
+        run_revisions(connection, "+1")
     if connection.dialect.name == "sqlite":
         connection.execute(text(f"PRAGMA user_version = {GENERATION}"))
     return True
@@ -79,16 +83,21 @@ def upgrade(connection: Connection, schema: Schema) -> bool:
 def upgrade_shared(engine: Engine) -> tuple[str | None, str]:
     """Bring a PostgreSQL database to this gattway's revision; gives the revisions before and after.
 
+    A revision is a transaction: gateways that go on beside wait for one at a time, and what is done is done.
+
     Raises:
         ConfigError: the database is of a later generation.
         SQLAlchemyError: the database cannot be reached or refuses.
     """
-    with engine.begin() as connection:
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
-        before = read_schema(connection)
-        before.refuse_newer("ledger.url: the database")
-        upgrade(connection, before)
-        return before.revision, read_schema(connection).revision or ""
+    before: Schema | None = None
+    while True:
+        with engine.begin() as connection:
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
+            schema = read_schema(connection)
+            schema.refuse_newer("ledger.url: the database")
+            before = before or schema
+            if not upgrade_one(connection):
+                return before.revision, schema.revision or ""
 
 
 def require_shared(connection: Connection) -> None:

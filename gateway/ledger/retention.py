@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Select, exists, func, select
+from sqlalchemy import Connection, Engine, Select, delete, exists, func, select
 
 from gateway.ledger.erasing import delete_conversations
-from gateway.ledger.schema import outbox, turns
+from gateway.ledger.schema import feedback, outbox, turns
 
 BATCH = 200
 
@@ -34,6 +34,9 @@ def drop_shipped(local: Engine, before: datetime) -> None:
             return
     for _ in prune(local, before):
         pass
+    elsewhere = ~exists().where(turns.c.conversation_id == feedback.c.conversation_id)
+    with local.begin() as connection:  # on answers that another gateway gave
+        connection.execute(delete(feedback).where(feedback.c.given_at < _iso(before), elsewhere))
 
 
 def count_over(engine: Engine, before: datetime) -> int:
@@ -48,7 +51,11 @@ def _over(connection: Connection, before: datetime, limit: int) -> list[str]:
 
 
 def _query(before: datetime) -> Select[str]:
-    at = before.isoformat(timespec="microseconds")
+    at = _iso(before)
     later = turns.alias()
     goes_on = exists().where(later.c.conversation_id == turns.c.conversation_id, later.c.started_at >= at)
     return select(turns.c.conversation_id).where(turns.c.started_at < at, ~goes_on).distinct()
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds")

@@ -24,9 +24,10 @@ from sqlalchemy import (
 )
 
 from gateway.ledger.rollups import SUMMED, triggers
+from gateway.ledger.ruling import ruling_triggers
 from gateway.ledger.segments import segment_triggers
 
-REVISION = "0008"
+REVISION = "0009"
 """The newest revision under `migrations/versions`."""
 
 GENERATION = 1
@@ -214,7 +215,7 @@ report_segments = Table(
 
 def _keep_sums(_target: MetaData, connection: Connection, **_: object) -> None:
     dialect = connection.dialect.name
-    for statement in (*triggers(dialect), *segment_triggers(dialect)):
+    for statement in (*triggers(dialect), *segment_triggers(dialect), *ruling_triggers(dialect)):
         connection.exec_driver_sql(statement)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import orjson
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import Column, Connection, Engine, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from gateway.ledger.schema import assignments, report_segments, turns
@@ -83,35 +83,63 @@ class Summaries:
         """Everything up to now."""
         found = Summary()
         position: str | None = None
-        for begins_at, ends_at, summary in self._stored():
-            if position != begins_at:
-                for part in self._gap(position, begins_at):
-                    found.add(part)
+        for begins_at, ends_at, summary in self._stored(report_segments.c.summary):
+            for begins, ends in self._gap(position, begins_at) if position != begins_at else ():
+                found.add(self._made(begins, ends))
             found.add(orjson.loads(summary))
             position = ends_at
-        for part in self._gap(position, None):
-            found.add(part)
+        for begins, ends in self._gap(position, None):
+            found.add(self._made(begins, ends))
         return found
 
-    def _stored(self) -> list[tuple[str, str, bytes]]:
+    def fill(self) -> Iterator[int]:
+        """Store what `read` would have to add up, but for the newest conversations, which are no segment; yields the
+        number of conversations after each step."""
+        for after, before in self._gaps():
+            for begins_at, ends_at in self._gap(after, before):
+                if ends_at is not None:
+                    yield sum(n for *_, n in self._made(begins_at, ends_at)["exposures"])
+
+    def missing(self) -> int:
+        """How many conversations `fill` would add up."""
+        total = 0
+        for after, before in self._gaps():
+            query = select(func.count()).select_from(assignments).where(*self._dealt(after, before))
+            with self._engine.connect() as connection:
+                count = connection.execute(query).scalar_one()
+            total += count if before is not None else max(0, count - self._conversations)
+        return total
+
+    def _stored(self, *more: Column[Any]) -> list[tuple[Any, ...]]:
+        """Where each stored segment begins and ends, and `more` of it; the oldest first."""
         columns = report_segments.c
-        query = select(columns.begins_at, columns.ends_at, columns.summary).where(
+        query = select(columns.begins_at, columns.ends_at, *more).where(
             columns.experiment == self._experiment, columns.version == self._version, columns.summary.is_not(None)
         )
         with self._engine.connect() as connection:
-            return [(a, b, c) for a, b, c in connection.execute(query.order_by(columns.begins_at))]
+            return [tuple(row) for row in connection.execute(query.order_by(columns.begins_at))]
 
-    def _gap(self, begins_at: str | None, before: str | None) -> Iterator[dict[str, Any]]:
-        """Add up the conversations that were dealt in between, a segment's worth at a time."""
+    def _gaps(self) -> Iterator[tuple[str | None, str | None]]:
+        """From where and until before when nothing is stored; None where that is open."""
+        position: str | None = None
+        for begins_at, ends_at in self._stored():
+            if position != begins_at:
+                yield position, begins_at
+            position = ends_at
+        yield position, None
+
+    def _gap(self, begins_at: str | None, before: str | None) -> Iterator[tuple[str, str | None]]:
+        """The segments of the conversations that were dealt in between; the newest have no end and are none."""
         position = self._first(begins_at, before)
         while position is not None:
             following = self._following(position, before)
-            # What follows the newest conversations is not known yet: they are no segment.
-            end = following or before
-            yield self._added_up(position, None) if end is None else self._made(position, end)
+            yield position, following or before
             position = following
 
-    def _made(self, begins_at: str, ends_at: str) -> dict[str, Any]:
+    def _made(self, begins_at: str, ends_at: str | None) -> dict[str, Any]:
+        """Add up; store it, if it is a segment."""
+        if ends_at is None:
+            return self._added_up(begins_at, None)
         maker = str(uuid4())
         begun = self._stores and self._begin(begins_at, ends_at, maker)
         part = self._added_up(begins_at, ends_at)
@@ -224,4 +252,4 @@ class Summaries:
             )
             .where(*self._dealt(begins_at, before), turns.c.excluded.is_(None), turns.c.auxiliary.is_(None))
         )
-        return [tuple(row) for row in connection.execute(query)]
+        return connection.execute(query).all()

@@ -66,7 +66,8 @@ class Block:
         self.label: Ints = np.array(label, dtype=np.int64)
         self.included = np.array([row[ROW.index("excluded")] is None for row in rows], dtype=bool)
         self.answered = np.array([row[ROW.index("status")] == "ok" for row in rows], dtype=bool)
-        numbers: Floats = np.array([row[_NUMBERS:] for row in rows], dtype=np.float64).reshape(len(rows), -1)
+        numbers: Floats = np.array([row[_NUMBERS:] for row in rows], dtype=np.float64)
+        numbers = numbers.reshape(len(rows), len(ROW) - _NUMBERS)
         self._number = {name: numbers[:, i] for i, name in enumerate(ROW[_NUMBERS:])}
         self.turn: Ints = self._number["turn"].astype(np.int64)
 
@@ -156,11 +157,11 @@ class Block:
     def _by_turn(self, label: Ints, turn: Ints, values: Floats) -> list[list[Any]]:
         """Add up the rows of each arm's turn."""
         names = list(self.labels)
-        keys, place = np.unique(np.stack([label, turn], axis=1), axis=0, return_inverse=True)
-        place = place.reshape(-1)
+        turns = int(turn.max(initial=0)) + 1
+        keys, place = np.unique(label * turns + turn, return_inverse=True)
         sums = [np.bincount(place, weights=column, minlength=len(keys)) for column in values.T]
         table = np.stack(sums, axis=1).tolist() if len(keys) else []
-        return [[*names[one], at, row] for (one, at), row in zip(keys.tolist(), table, strict=True)]
+        return [[*names[key // turns], key % turns, row] for key, row in zip(keys.tolist(), table, strict=True)]
 
 
 def _starts(groups: Ints) -> Ints:

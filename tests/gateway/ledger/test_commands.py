@@ -23,7 +23,7 @@ from gateway.ledger.database import open_database
 from gateway.ledger.migrate import upgrade_shared
 from gateway.ledger.pages import moment
 from gateway.ledger.records import COLUMNS
-from gateway.ledger.schema import contents, conversations, feedback, turns
+from gateway.ledger.schema import REVISION, assignments, contents, conversations, feedback, turns
 from gateway.ledger.sealing import Vault
 from gateway.ledger.shared import open_shared
 from tests.gateway.ledger.test_writer import row
@@ -158,7 +158,16 @@ def test_what_is_no_back_up_is_said(gattway: Command, tmp_path: Path) -> None:
 
 
 def test_upgrade_says_from_what_to_what(gattway: Command, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert json.loads(gattway("db", "upgrade", "--json").output)["before"] is None
+    done = json.loads(gattway("db", "upgrade", "--json").output)
+    assert done == {"before": None, "after": REVISION, "conversations_added_up": 0}
+    same = {"experiment": "e", "key_name": "", "arm": "a"}
+    times = [moment(f"2026-01-01T00:{index // 60:02}") for index in range(1500)]
+    many = [{**same, "conversation_id": f"c{i:04}", "assigned_at": at} for i, at in enumerate(times)]
+    with open_database(Path("gattway.db")).begin() as connection:
+        connection.execute(
+            insert(assignments), [{**one, "experiment": "e", "key_name": "", "arm": "a"} for one in many]
+        )
+    assert "1,020 conversations are added up for reports" in gattway("db", "upgrade").output
     monkeypatch.setenv("GATTWAY_LEDGER__URL", postgres.database())
     behind = gattway("conversations", "list")
     assert (behind.exit_code, "run: gattway db upgrade" in behind.output) == (2, True)
@@ -246,15 +255,22 @@ def test_a_missing_extra_for_the_key_is_said(gattway: Command, monkeypatch: pyte
     assert (done.exit_code, "pip install 'gattway[encryption]'" in done.output) == (2, True)
 
 
-@pytest.mark.parametrize("query", re.findall(r"```sql\n(.*?)```", LEDGER_PAGE.read_text(), re.DOTALL))
-def test_the_queries_of_the_docs_run(
-    query: str, gattway: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_queries_of_the_docs_run_on_every_format(gattway: Command, tmp_path: Path) -> None:
     engine = open_database(tmp_path / "gattway.db")
     one = replace(row("1"), experiment="gatt-vs-repeat", arm="repeat", prompt_tokens=9, cost_usd=0.5, adherent=True)
-    one.counterfactual_prompt_tokens = {"once": 3}
+    one.counterfactual_prompt_tokens, one.repeated_instruction_tokens = {"once": 3}, 6
     with engine.begin() as connection:
         connection.execute(insert(turns), [one.as_dict()])
-    assert gattway("conversations", "export", "--parquet", "--out", "turns.parquet").exit_code == 0
-    with duckdb.connect() as duck:
-        assert len(duck.execute(query).fetchall()) == 1
+    page = LEDGER_PAGE.read_text()
+    queries = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    wanted = [("repeat", 1, 0.5, 6), ("repeat", 1, 1.0, 1), (1, 9.0, 3.0)]
+    for option, ending in (("--parquet", "parquet"), ("--csv", "csv"), ("--json", "jsonl")):
+        assert gattway("conversations", "export", option, "--out", f"turns.{ending}").exit_code == 0
+        with duckdb.connect() as duck:
+            for query, result in zip(queries, wanted, strict=True):
+                assert duck.execute(query.replace("turns.parquet", f"turns.{ending}")).fetchall() == [result], ending
+    found: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(code, found)
+    assert (found["by_turn"]["repeat", 1], found["cost"]["c"]) == (9, 0.5)
+    assert pandas.read_csv("turns.csv")["prompt_tokens"].tolist() == [9]

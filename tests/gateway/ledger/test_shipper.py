@@ -16,14 +16,16 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, insert, select, text, update
 
 from gateway.ledger import shipper as module
+from gateway.ledger.amendments import Amendment
 from gateway.ledger.books import Books, open_books
 from gateway.ledger.content import Said
 from gateway.ledger.database import open_database
 from gateway.ledger.erasing import erase
 from gateway.ledger.migrate import upgrade_shared
 from gateway.ledger.outbox import switch_on
-from gateway.ledger.records import Assignment
-from gateway.ledger.schema import assignments, conversations, outbox, turns
+from gateway.ledger.pages import moment
+from gateway.ledger.records import Assignment, Feedback, Verdict
+from gateway.ledger.schema import assignments, conversations, feedback, outbox, turns
 from gateway.ledger.shared import open_shared
 from gateway.ledger.store import Store
 from gateway.sections.ledger import LedgerSettings
@@ -71,6 +73,16 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+def said(given_at: str, adherent: bool, request_id: str | None = "1") -> Amendment:
+    """Feedback on a request, or on the whole conversation."""
+    given = Feedback(f"fb-{given_at}", "c", request_id, None, moment(given_at), adherent=adherent)
+    return Amendment(feedback=[given])
+
+
+def ruling(engine: Engine) -> list[tuple[object, object]]:
+    return [(one["adherent"], one["adherence_source"]) for one in Store(engine).turns("c")]
+
+
 async def test_rows_arrive_with_their_assignments_and_later_changes(tmp_path: Path, database: str) -> None:
     dealt = Assignment("c", "e", "a", "2026-01-01T00:00:00+00:00")
     nul = replace(row("1"), error_code="a\0b", counterfactual_prompt_tokens={"once": 3}, cost_usd=0.1)
@@ -91,8 +103,14 @@ async def test_rows_arrive_with_their_assignments_and_later_changes(tmp_path: Pa
 async def test_with_the_database_away_nothing_waits_and_nothing_is_lost(
     tmp_path: Path, postgres: Postgres, database: str
 ) -> None:
-    with books_at(tmp_path / "l.db", database) as books, looking(database) as shared:
-        await books.writer.write(row("000000"))
+    shipped = "000000"
+    amendments = [
+        said("2026-01-03", False, shipped),
+        Amendment([Verdict(shipped, "checks", "e", "a", False, moment("2026-01-04"))]),
+        said("2026-01-05", True, shipped),
+    ]
+    with books_at(tmp_path / "l.db", database) as books:
+        await books.writer.write(row(shipped))
         await until(lambda: (books.pending, books.lag_s) == (0, 0.0))
         postgres.stop()
         try:
@@ -104,10 +122,18 @@ async def test_with_the_database_away_nothing_waits_and_nothing_is_lost(
             assert pending == 699
             assert lag_s > 0
             assert await books.lookup.answered(["unknown"]) == []
+            for amendment in amendments:
+                await books.writer.amend(amendment)
         finally:
             postgres.start()
         await until(lambda: (books.pending, books.lag_s) == (0, 0.0))
+    with looking(database) as shared:
         assert ids(shared) == [f"{index:06}" for index in range(700)]
+        assert ruling(shared)[:2] == [(True, "feedback"), (None, None)]
+        with shared.connect() as connection:
+            assert connection.execute(text("SELECT count(*) FROM feedback")).scalar_one() == 2
+            assert connection.execute(text("SELECT source, adherent FROM verdicts")).all() == [("checks", False)]
+            assert connection.execute(select(conversations.c.judged, conversations.c.adherent)).one() == (1, 1)
 
 
 async def test_what_was_written_before_the_database_was_configured_is_shipped_too(
@@ -162,6 +188,75 @@ async def test_two_gateways_know_each_others_conversations(tmp_path: Path, datab
         assert [one["request_id"] for one in b.store.turns("c")] == ["1"]
 
 
+async def test_feedback_given_at_another_gateway_rules_the_shared_row_for_good(tmp_path: Path, database: str) -> None:
+    with (
+        books_at(tmp_path / "a.db", database) as a,
+        books_at(tmp_path / "b.db", database) as b,
+        looking(database) as shared,
+    ):
+        await a.writer.write(row("1"))
+        await until(lambda: a.pending == 0)
+        await b.writer.amend(said("2026-01-03", False))
+        await until(lambda: ruling(shared) == [(False, "feedback")])
+        with shared.connect() as connection:
+            assert connection.execute(select(conversations.c.judged, conversations.c.adherent)).one() == (1, 0)
+        # What the gateway that answered finds out afterwards, and ships with the whole row.
+        await a.writer.amend(Amendment([Verdict("1", "checks", "e", "a", True, moment("2026-01-04"))]))
+        await until(lambda: a.pending == 0)
+        assert ruling(shared) == [(False, "feedback")]
+        # The newest counts, in whatever order they arrive.
+        await b.writer.amend(said("2026-01-06", True))
+        await until(lambda: ruling(shared) == [(True, "feedback")])
+        await a.writer.amend(said("2026-01-05", False))
+        await until(lambda: a.pending == 0)
+        assert ruling(shared) == [(True, "feedback")]
+
+
+async def test_feedback_that_arrives_before_its_rows_rules_those_that_it_is_about(
+    tmp_path: Path, database: str
+) -> None:
+    title = replace(row("2"), auxiliary="title")
+    later = replace(row("3"), started_at=moment("2026-02-01"))
+    with (
+        books_at(tmp_path / "a.db", database) as a,
+        books_at(tmp_path / "b.db", database) as b,
+        looking(database) as shared,
+    ):
+        await b.writer.amend(said("2026-01-03", False, None))
+        await until(lambda: b.pending == 0)
+        for one in (row("1"), title, later):
+            await a.writer.write(one)
+        await until(lambda: a.pending == 0)
+        assert ruling(shared) == [(False, "feedback"), (None, None), (None, None)]
+
+
+async def test_what_is_erased_is_erased_where_only_feedback_on_it_is_kept(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ERASURES_S", 0.0)
+    monkeypatch.setattr(module, "TIDY_S", 0.0)
+    with (
+        books_at(tmp_path / "a.db", database) as a,
+        books_at(tmp_path / "b.db", database, keep_local_days=7) as b,
+        looking(database) as shared,
+    ):
+
+        def kept() -> list[str]:
+            with b.local.engine.connect() as connection:
+                return list(connection.execute(select(feedback.c.feedback_id)).scalars())
+
+        await a.writer.write(replace(row("1"), user_hash="alice"))
+        await until(lambda: a.pending == 0)
+        await b.writer.amend(said("2999-01-01", True))
+        await until(lambda: b.pending == 0)
+        assert kept() == ["fb-2999-01-01"]
+        assert erase(shared, "user", ["alice"]) == 1
+        b.shipper.wake()  # type: ignore[union-attr]
+        await until(lambda: kept() == [])
+        await b.writer.amend(said("2020-01-01", True))  # older than the file keeps what is shipped
+        await until(lambda: kept() == [])
+
+
 async def test_the_file_lets_go_of_old_rows_once_the_database_has_them(tmp_path: Path, database: str) -> None:
     fresh = replace(row("2", "new"), started_at=datetime.now(UTC).isoformat(timespec="microseconds"))
     with books_at(tmp_path / "l.db", None) as books:
@@ -189,18 +284,18 @@ async def test_content_of_another_gateway_is_read_from_the_database(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATTWAY_LEDGER_KEY", "0123456789abcdef0123456789abcdef")
-    said = Said([{"role": "user", "content": "Bonjour"}], 0, [{"role": "user", "content": "Bonjour"}], None)
+    words = Said([{"role": "user", "content": "Bonjour"}], 0, [{"role": "user", "content": "Bonjour"}], None)
     with (
         books_at(tmp_path / "a.db", database, store_content=True) as a,
         books_at(tmp_path / "b.db", database, store_content=True) as b,
     ):
         assert a.content is not None
         assert b.content is not None
-        await a.writer.write(row("1"), None, await a.content.sealed("1", None, said))
+        await a.writer.write(row("1"), None, await a.content.sealed("1", None, words))
         await until(lambda: a.pending == 0)
         content = await b.content.read("1")
         assert content is not None
-        assert content.messages == said.messages
+        assert content.messages == words.messages
 
 
 async def test_a_database_that_is_behind_takes_no_rows_and_says_what_to_do(

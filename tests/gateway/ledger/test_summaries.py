@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,20 +13,21 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, func, insert, select, text, update
 
-from gateway.experiments.report import BAND_METRICS, METRICS
+from gateway.experiments import upkeep
+from gateway.experiments.report import PAIRS, make
 from gateway.ledger import summaries
-from gateway.ledger.aggregates import Aggregates
+from gateway.ledger.aggregates import Aggregates, summaries_of
 from gateway.ledger.database import open_database
 from gateway.ledger.erasing import delete_conversations
 from gateway.ledger.migrate import upgrade_shared
 from gateway.ledger.records import Assignment, Turn
 from gateway.ledger.schema import assignments, report_segments, turns
 from gateway.ledger.shared import open_shared
+from gateway.sections.ledger import LedgerSettings
 from tests.gateway.ledger.from_rows import FromRows
 from tests.gateway.ledger.test_writer import row
 from tests.gateway.postgres import Postgres
 
-PAIRS = [pair for metric in (*METRICS, *BAND_METRICS) for pair in metric.pairs()]
 CONVERSATIONS = 60
 
 
@@ -187,7 +189,10 @@ def test_a_turn_that_comes_while_a_segment_is_made_is_in_the_next_report(
     assert_the_same(engine)
 
 
-def test_a_turn_of_a_transaction_that_is_open_is_in_the_next_report(postgres: Postgres) -> None:
+def test_a_turn_of_a_transaction_that_is_open_is_in_the_next_report(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summaries.Summaries.__init__, "__defaults__", (7,))
     engine = open_shared(postgres.database(), pooled=True)
     upgrade_shared(engine)
     fill(engine, random.Random(3))
@@ -195,8 +200,7 @@ def test_a_turn_of_a_transaction_that_is_open_is_in_the_next_report(postgres: Po
     late.excluded, late.auxiliary = None, None
     with engine.begin() as writer:
         writer.execute(insert(turns).values(late.as_dict()))
-        pairs = Aggregates(engine, "e", PAIRS)._pairs
-        reading = threading.Thread(target=summaries.Summaries(engine, "e", pairs, 7).read)
+        reading = threading.Thread(target=summaries_of(engine, "e", PAIRS).read)
         reading.start()
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching:
             waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
@@ -225,3 +229,53 @@ def test_segments_of_another_version_are_made_again(engine: Engine) -> None:
         connection.execute(update(report_segments).values(version="0", summary=b"?"))
     assert_the_same(engine)
     assert stored(engine) == 7
+
+
+def test_what_is_added_up_beforehand_no_report_has_to_add_up(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert upkeep.missing(engine) == CONVERSATIONS - 7  # the newest ones are no segment
+    for _ in zip(range(2), upkeep.fill(engine), strict=False):
+        pass  # stopped in the middle
+    assert 0 < stored(engine) < 7
+    assert sum(upkeep.fill(engine)) == (7 - stored(engine)) * 8 or stored(engine) == 7
+    assert (upkeep.missing(engine), stored(engine), list(upkeep.fill(engine))) == (0, 7, [])
+    read = []
+    added_up = summaries.Summaries._added_up
+    with monkeypatch.context() as patch:
+        patch.setattr(summaries.Summaries, "_added_up", lambda *args: read.append(args[1:]) or added_up(*args))
+        assert_the_same(engine)
+    assert [before for _, before in read] == [None]  # the newest alone
+
+
+def test_one_process_adds_up_at_a_time(engine: Engine) -> None:
+    with upkeep._alone(engine) as alone:
+        assert alone
+        assert list(upkeep.fill(engine)) == []
+    assert len(list(upkeep.fill(engine))) == 7
+
+
+def test_a_gateway_has_a_process_of_its_own_add_up(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries.Summaries.__init__, "__defaults__", (1000,))  # what the process goes by
+    monkeypatch.setattr(upkeep, "FIRST_LOOK_S", 0.0)
+    monkeypatch.setattr(upkeep, "BEHIND", 0)
+    late = [replace(dealt(random.Random(1), index), conversation_id=f"late-{index}") for index in range(1500)]
+    with engine.begin() as connection:
+        connection.execute(insert(assignments), [asdict(one) for one in late])
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    where = {"path": engine.url.database} if engine.dialect.name == "sqlite" else {"url": url}
+    looking = upkeep.Upkeep(LedgerSettings(**where), engine)  # type: ignore[arg-type]
+    looking.start()
+    try:
+        deadline = time.monotonic() + 120
+        while upkeep.missing(engine) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        looking.close()
+    assert stored(engine) >= 1
+    assert_the_same(engine)
+
+
+def test_conversations_of_which_no_turn_counts_are_reported_on(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(turns).values(excluded="forced"))
+    report = make(engine, "e")
+    assert (report["arms"], report["checks"]["crossover"]["conversations"]) == ({}, 0)

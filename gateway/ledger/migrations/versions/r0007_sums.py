@@ -21,7 +21,7 @@ SUMMED = (
 
 
 def upgrade() -> None:
-    """Make the table, add up what there is, and have triggers go on from there."""
+    """Make the table, have triggers keep it, and add up what there is."""
     op.create_table(
         "conversations",
         sa.Column("conversation_id", sa.String, primary_key=True),
@@ -41,6 +41,6 @@ def upgrade() -> None:
     )
     op.create_index("conversations_by_last", "conversations", ["last_at"])
     connection = op.get_bind()
-    rebuild(connection, SUMMED)
     for statement in triggers(connection.dialect.name, SUMMED):
         connection.exec_driver_sql(statement)
+    rebuild(connection, SUMMED)  # after the triggers, which keep the gateways beside from writing until it is committed
