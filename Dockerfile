@@ -1,28 +1,27 @@
 # syntax=docker/dockerfile:1
-# The gateway alone:              docker build -t gattway .
+# The gateway's core:             docker build -t gattway .
 # With the embedded models:       docker build -t gattway --build-arg EXTRAS=local .
-# Its books live in the volume /data; everything else may be read-only:
-#   docker run --read-only --tmpfs /tmp -v gattway:/data -v ./gattway.toml:/data/gattway.toml:ro -p 8000:8000 gattway
+# Its books live in the volume /data; nothing else is written but what goes to /tmp:
+#   docker run --read-only --tmpfs /tmp -v gattway:/data \
+#     -v ./gattway.toml:/etc/gattway/gattway.toml:ro -e GATTWAY_CONFIG=/etc/gattway/gattway.toml -p 8000:8000 gattway
 # It starts only with keys in its config (docs/keys.md); for this machine alone, without keys:
-#   docker run -e GATTWAY_SERVER__OPEN=true -v gattway:/data -p 127.0.0.1:8000:8000 gattway
+#   docker run -e GATTWAY_SERVER__OPEN=true … -p 127.0.0.1:8000:8000 gattway
+# Without an engine: `make image-env DEST=folder` makes the same environment in a folder.
 
-FROM python:3.11-slim AS build
+# A release names the base by its digest (docs/releasing.md).
+ARG BASE=python:3.11-slim
+
+FROM ${BASE} AS build
 # Extras as pip takes them: local,postgres
 ARG EXTRAS=""
 # Where pip looks besides its usual index, such as PyTorch's index of CPU builds.
 ARG PIP_EXTRA_INDEX_URL=""
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-RUN python -m venv /opt/gattway
-COPY constraints.txt pyproject.toml LICENSE README.md ./
-COPY adherence adherence
-COPY benchmarks benchmarks
-COPY gateway gateway
-COPY gatt gatt
-COPY strategies strategies
-RUN /opt/gattway/bin/pip install --constraint constraints.txt ".${EXTRAS:+[${EXTRAS}]}"
+COPY . .
+RUN python deploy/image/build.py /opt/gattway --extras "${EXTRAS}"
 
-FROM python:3.11-slim
+FROM ${BASE}
 RUN useradd --system --uid 10001 --home-dir /data --create-home gattway
 COPY --from=build /opt/gattway /opt/gattway
 ENV PATH=/opt/gattway/bin:$PATH \

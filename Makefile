@@ -9,15 +9,21 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Linux without an NVIDIA card: PIP_EXTRA_INDEX_URL=<PyTorch's index of CPU builds> saves gigabytes of CUDA.
 TORCH := torch==2.13.0
 EXTRAS := local,gatt,dev
+# The image, and the same environment in a folder: extras besides the core, as in local,postgres.
+IMAGE_EXTRAS :=
+IMAGE := gattway
+DEST := build/image-env
+OUT := dist
+TOOLS := .cache/tools
 PACKAGES := adherence benchmarks gateway gatt strategies
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test lint bench constraints clean
+.PHONY: help setup serve demo test lint bench image image-env licences sbom audit constraints locks clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## install everything into .venv (done by the other targets when needed)
 
@@ -60,6 +66,32 @@ bench: setup ## the benchmarks that fit one machine, results under benchmarks/re
 	@$(BIN)/python -m benchmarks ledger
 	@$(BIN)/python -m benchmarks load
 
+image: ## build the container image with docker; IMAGE_EXTRAS=local,postgres puts these in
+	@docker build --tag $(IMAGE) --build-arg EXTRAS="$(IMAGE_EXTRAS)" --build-arg PIP_EXTRA_INDEX_URL .
+
+image-env: ## make the image's environment in the empty folder DEST=..., without docker
+	@$(PYTHON) deploy/image/build.py "$(DEST)" --extras "$(IMAGE_EXTRAS)"
+
+$(DEST)/bin/gattway:
+	@$(MAKE) --no-print-directory image-env
+
+# What looks at the supply chain, away from the project's own environment.
+$(TOOLS)/.set-up: deploy/image/locks/tools.txt
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --requirement $<
+	@touch $@
+
+licences: $(TOOLS)/.set-up $(DEST)/bin/gattway ## licences of all that is in the image, into dist/; fails on one that is not allowed
+	@$(PYTHON) .ci/licences.py --tools $(TOOLS) --environment "$(DEST)" --out "$(OUT)"
+
+sbom: $(TOOLS)/.set-up $(DEST)/bin/gattway ## all that is in the image as CycloneDX, into dist/gattway.cdx.json
+	@mkdir -p "$(OUT)"
+	@$(TOOLS)/bin/cyclonedx-py environment "$(DEST)/bin/python" --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-file "$(OUT)/gattway.cdx.json"
+
+audit: $(TOOLS)/.set-up ## known vulnerabilities in what the image is locked to
+	@$(PYTHON) .ci/audit.py --tools $(TOOLS)
+
 constraints: ## resolve all versions anew into constraints.txt
 	@$(PYTHON) -m venv $(VENV)-constraints
 	@$(VENV)-constraints/bin/python -m pip install --quiet --dry-run --ignore-installed --report $(VENV)-constraints/report.json \
@@ -67,6 +99,9 @@ constraints: ## resolve all versions anew into constraints.txt
 	@$(VENV)-constraints/bin/python .ci/constraints.py $(VENV)-constraints/report.json > constraints.txt.new
 	@mv constraints.txt.new constraints.txt
 	@rm -rf $(VENV)-constraints
+
+locks: $(TOOLS)/.set-up ## hash what the image is made of, at the versions of constraints.txt
+	@PATH="$(TOOLS)/bin:$$PATH" $(PYTHON) .ci/locks.py
 
 clean: ## remove .venv, caches and what runs left behind
 	@rm -rf $(VENV) $(VENV)-constraints .cache .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
