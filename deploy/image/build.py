@@ -64,7 +64,9 @@ def build(destination: Path, extras: Sequence[str]) -> Path:
     locked = ["core", *(extra for extra in extras if (LOCKS / f"{extra}.txt").exists())]
     unlocked = [extra for extra in extras if extra not in (*locked, *WITHOUT_DEPENDENCIES)]
     python = environment(destination)
-    install(python, "--require-hashes", *_each("--requirement", (str(LOCKS / f"{name}.txt") for name in locked)))
+    # The locks are whole: nothing is left to resolve.
+    requirements = _each("--requirement", (str(LOCKS / f"{name}.txt") for name in locked))
+    install(python, "--no-deps", "--require-hashes", *requirements)
     with tempfile.TemporaryDirectory(prefix="gattway-image-") as temporary:
         built = wheel(Path(temporary))
         if unlocked:
