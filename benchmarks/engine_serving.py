@@ -89,7 +89,8 @@ async def tokens_per_second(url: str, bodies: Sequence[Body]) -> float:
     for answer in answers:
         if not answer.is_success:
             raise ServerFailed(f"status {answer.status_code}: {answer.text[:500]}")
-    return sum(answer.json()["usage"]["completion_tokens"] for answer in answers) / seconds
+    tokens: int = sum(answer.json()["usage"]["completion_tokens"] for answer in answers)
+    return tokens / seconds
 
 
 def _body(words: int, new_tokens: int, seed: str) -> Body:

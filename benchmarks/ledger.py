@@ -89,8 +89,9 @@ def filled(folder: Path, rows: int, postgres: str | None) -> dict[str, Any]:
         scale.fill(engine, rows)
         found[name] = {
             "fill_s": round(time.perf_counter() - began, 1),
-            "median_ms": scale.pages(engine, rows),
-            "report_ms": scale.reports(engine),
+            **scale.pages(engine, rows),
+            "added_up_s": scale.added_up_s(engine),
+            **scale.reports(engine),
         }
         engine.dispose()
     return found
@@ -108,16 +109,27 @@ def markdown(result: dict[str, Any]) -> str:
             f"{len(crashes['rounds'])} rounds: {crashes['answered']} turns answered, {crashes['lost']} lost, "
             f"{crashes['interrupted']} that were under way closed as interrupted."
         )
-    if scaled := result["scale"]:
-        databases = [name for name in scaled if name != "rows"]
-        lines += ["", f"## {scaled['rows']:,} turns, median ms", ""]
-        questions = scaled[databases[0]]["median_ms"]
-        body = [[name, *(str(scaled[database]["median_ms"][name]) for database in databases)] for name in questions]
-        lines += table(["question", *databases], body, left=1)
-        reports = scaled[databases[0]]["report_ms"]
-        body = [[name, *(f"{scaled[database]['report_ms'][name]:,.0f}" for database in databases)] for name in reports]
-        lines += ["", "A report, ms:", "", *table(["report", *databases], body, left=1)]
+    if result["scale"]:
+        lines += _scaled(result["scale"])
     return "\n".join(lines) + "\n"
+
+
+def _scaled(scaled: dict[str, Any]) -> list[str]:
+    databases = [name for name in scaled if name != "rows"]
+
+    def rows(figure: str, other: str) -> list[list[str]]:
+        names = scaled[databases[0]][figure]
+        pairs = {name: [(scaled[one][figure][name], scaled[one][other][name]) for one in databases] for name in names}
+        return [[name, *(f"{first:,} ({second:,})" for first, second in some)] for name, some in pairs.items()]
+
+    added_up = ", ".join(f"{scaled[database]['added_up_s']} s ({database})" for database in databases)
+    return [
+        *("", f"## {scaled['rows']:,} turns, median (best) ms", ""),
+        *table(["question", *databases], rows("median_ms", "best_ms"), left=1),
+        *("", "A report, ms (of the processor, without the database's own process):", ""),
+        *table(["report", *databases], rows("report_ms", "report_processor_ms"), left=1),
+        *("", f"Added up beforehand, as by `gattway db upgrade`: {added_up}."),
+    ]
 
 
 async def _ask(url: str, seconds: float) -> tuple[int, float]:

@@ -21,6 +21,7 @@ MAY_IMPORT = {
         *("adherence", "strategies", "gateway.accounting"),
         "gateway.experiments.statistics",  # what `statistics` simulates
         "gateway.experiments.report",  # what `ledger` times on millions of rows
+        "gateway.experiments.upkeep",
         "gateway.ledger",  # what `statistics` simulates, and `ledger` fills with more rows than a client could send
     ),
 }
