@@ -22,13 +22,20 @@ def stub(pause_s: float = 0.0) -> Iterator[str]:
     Args:
         pause_s: seconds between two words of a stream.
     """
+    with serving(_app(pause_s)) as url:
+        yield url
+
+
+@contextmanager
+def serving(app: web.Application) -> Iterator[str]:
+    """Serve any such application on a free loopback port from a thread; yields its URL."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     loop = asyncio.new_event_loop()
     started, stop = threading.Event(), asyncio.Event()
 
     async def run() -> None:
-        runner = web.AppRunner(_app(pause_s))
+        runner = web.AppRunner(app)
         await runner.setup()
         await web.SockSite(runner, listening).start()
         started.set()

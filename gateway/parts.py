@@ -134,7 +134,7 @@ def assemble(settings: Settings, catalogue: Catalogue) -> Parts:
 def _shared_meters(settings: Settings, books: Books, metrics: Metrics) -> LeasedMeters:
     """Limits over all gateways of a database, or all workers of a file."""
     run = over_database(books.shared) if books.shared else over_file(settings.ledger.path)
-    meters = LeasedMeters(run, at_least=settings.server.workers)
+    meters = LeasedMeters(run, settings.server.workers, timeout_s=4 * settings.ledger.lookup_timeout_s)
     metrics.read(metrics.limits_degraded, lambda: meters.degraded)
     return meters
 

@@ -52,6 +52,17 @@ class ServerSettings(_Section):
     grace_s: float = Field(
         default=30.0, ge=0, description="Seconds that running answers get to finish when the gateway is asked to stop."
     )
+    notice_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds for which a gateway that is asked to stop goes on taking requests, while `/health/ready` "
+        "is 503 already; behind a balancer, as long as that takes to notice.",
+    )
+    keep_alive_s: int = Field(
+        default=75,
+        ge=1,
+        description="Seconds that a connection stays open without a request; longer than the balancer's own limit.",
+    )
     max_body_bytes: int = Field(default=20 * 2**20, ge=1024, description="Largest request body taken, in bytes.")
     open: bool = Field(
         default=False, description="Serve without keys on an address that other machines reach; everybody may use it."

@@ -2,8 +2,8 @@
 
 Each borrows from the shared bucket (`gateway.ledger.leasing`) a twentieth of a limit at most and counts by itself until
 that is spent; only then, and twice a second at most while nothing is left, the shared bucket is asked, off the event
-loop and for a second at most. While it does not answer, each gateway goes on with its share, by the number of gateways
-that were last seen: of what was left when the bucket last answered, and once a whole period has gone by, of the limit.
+loop and not for long (`timeout_s`). While it does not answer, each gateway goes on with its share, by the number of
+gateways that were last seen: of what was left when the bucket last answered, and after a whole period of the limit.
 """
 
 from __future__ import annotations
@@ -80,9 +80,11 @@ class _Account:
 class LeasedMeters:
     """`Meters` over a shared bucket; what is under way at the same time is counted by each gateway for itself."""
 
-    def __init__(self, run: Run, at_least: int = 1) -> None:
-        """`at_least` gateways are taken to share the limits before the shared bucket has said how many do."""
+    def __init__(self, run: Run, at_least: int = 1, timeout_s: float = TIMEOUT_S) -> None:
+        """`at_least` gateways are taken to share the limits before the shared bucket has said how many do; its answer
+        is waited for `timeout_s` seconds at most."""
         self._run = run
+        self._timeout_s = timeout_s
         self._gateway = uuid.uuid4().hex
         self._gateways = self._at_least = at_least
         self._own = InMemoryMeters()
@@ -167,7 +169,7 @@ class LeasedMeters:
                 if account.loan or account.debt:
                     await self._ask(meter, account, 0.0)
             if not self.degraded:
-                await self._in_transaction(lambda connection: leave(connection, self._gateway), TIMEOUT_S)
+                await self._in_transaction(lambda connection: leave(connection, self._gateway), self._timeout_s)
 
     async def _return_forever(self) -> None:
         greeted_at = time.monotonic()
@@ -176,7 +178,7 @@ class LeasedMeters:
             now = time.monotonic()
             if now - greeted_at > GREETED_EVERY_S:
                 greeted_at = now
-                await self._greet(TIMEOUT_S)
+                await self._greet(self._timeout_s)
             for meter, account in list(self._accounts.items()):
                 if account.debt or (account.loan and now >= account.loan_until):
                     self._beside(meter, account)
@@ -222,7 +224,7 @@ class LeasedMeters:
         valid_s = min(max(account.window.period_s / 40, LEAST_LOAN_S), LOAN_S)
         spent = tuple(account.spent)
         ask = Ask(self._gateway, meter, account.window, want, debt, (back, account.slice_ends), spent, valid_s)
-        loan = await self._in_transaction(lambda connection: lend(connection, ask), TIMEOUT_S)
+        loan = await self._in_transaction(lambda connection: lend(connection, ask), self._timeout_s)
         if loan is None:
             account.debt += debt
             return False

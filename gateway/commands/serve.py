@@ -19,7 +19,7 @@ from gateway.build import build
 from gateway.commands.listening import address, bind, stop_with_exit_code_0
 from gateway.errors import ConfigError
 from gateway.ledger.database import open_database
-from gateway.settings import Settings
+from gateway.settings import ServerSettings, Settings
 from gateway.telemetry.logs import logging_to
 
 BACKLOG = 2048
@@ -67,13 +67,14 @@ def answer(
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=LAST_BYTES_S,
+            timeout_keep_alive=settings.server.keep_alive_s,
             server_header=False,
         )
         on_load()
         # Asked to stop, sse-starlette would cut running streams off at once; uvicorn's grace period lets them end.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         stop_with_exit_code_0()
-        _Server(config, app.state.draining, settings.server.grace_s, deaf_to, on_start).run([listening])
+        _Server(config, app.state.draining, settings.server, deaf_to, on_start).run([listening])
 
 
 def _supervise(settings: Settings, listening: socket.socket) -> None:
@@ -92,19 +93,22 @@ def _greeting(settings: Settings, listening: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Asked to stop, it answers what has begun, for `grace_s` seconds at most; asked twice, it stops at once."""
+    """Asked to stop, it says so for `notice_s` seconds, then answers what has begun, for `grace_s` seconds at most.
+
+    Asked twice, it stops at once.
+    """
 
     def __init__(
         self,
         config: uvicorn.Config,
         draining: Draining,
-        grace_s: float,
+        settings: ServerSettings,
         deaf_to: signal.Signals | None,
         on_start: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._draining = draining
-        self._grace_s = grace_s
+        self._settings = settings
         self._deaf_to = deaf_to
         self._on_start = on_start
 
@@ -118,14 +122,14 @@ class _Server(uvicorn.Server):
         """Begin to drain at the first signal."""
         if sig == self._deaf_to:
             return
-        if self._draining.begun:
+        if self._draining.announced:
             super().handle_exit(sig, frame)
         else:
-            self._draining.begin()
+            self._draining.begin(self._settings.notice_s)
 
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to close; uvicorn asks ten times a second."""
-        return await super().on_tick(counter) or self._draining.over(self._grace_s)
+        return await super().on_tick(counter) or self._draining.over(self._settings.grace_s)
 
 
 def _refuse_to_stand_open(settings: Settings) -> None:

@@ -92,7 +92,7 @@ def open_books(settings: LedgerSettings) -> Books:
         writer=Writer(engine, owner.name, shipper.wake if shipper else None),
         local=local,
         store=Store(shared.engine) if shared else local,
-        lookup=Lookup(local, shared),
+        lookup=Lookup(local, shared, settings.lookup_timeout_s),
         shared=shared,
         vault=vault,
         content=ContentStore(engine, vault, shared) if settings.store_content and vault else None,

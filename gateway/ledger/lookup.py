@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -20,7 +21,9 @@ from gateway.ledger.store import Store, select_answered, select_assignment, sele
 
 T = TypeVar("T")
 
-SHARED_TIMEOUT_S = 0.25
+PAUSES_S = (0.05, 0.1, 0.15)
+"""Before a history that nobody knows is asked for again: who answered it last may be shipping that row just now."""
+STRANGE = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +31,12 @@ log = logging.getLogger(__name__)
 class Lookup:
     """Answered turns and assignments, wherever they are."""
 
-    def __init__(self, store: Store, shared: Shared | None = None) -> None:
+    def __init__(self, store: Store, shared: Shared | None = None, timeout_s: float = 0.25) -> None:
+        """`timeout_s`: the longest that an answer of the shared database is waited for."""
         self._store = store
         self._shared = shared
+        self._timeout_s = timeout_s
+        self._strange: OrderedDict[str, None] = OrderedDict()  # histories that were asked for in vain
 
     async def assignment(self, conversation_id: str, experiment: str, key_name: str) -> tuple[str, str | None] | None:
         """The arm that the key's conversation was dealt in the experiment and why it is excluded, or None."""
@@ -45,13 +51,22 @@ class Lookup:
         """Answered turns whose `answered_hash` is one of `hashes` (the longest history last), newest first.
 
         Others are asked too when this gateway does not know the longest, for it may have been answered elsewhere; and
-        when it knows it as an opening, for others may have been given the very same.
+        when it knows it as an opening, for others may have been given the very same. Where nobody knows it, they are
+        asked again for a moment, once for each history: examples in a prompt look like one, and are no turns.
         """
+        longest = hashes[-1]
         found = await asyncio.to_thread(self._store.answered, hashes)
-        if any(one.answered_hash == hashes[-1] and one.turn > 1 for one in found):
+        if any(one.answered_hash == longest and one.turn > 1 for one in found):
             return found
         mine = {one.request_id for one in found}
-        others: list[Answered] = await self._asked(lambda connection: select_answered(connection, hashes), [])
+        others: list[Answered] = []
+        for pause_s in (0.0, *PAUSES_S):
+            await asyncio.sleep(pause_s)
+            others = await self._asked(lambda connection: select_answered(connection, hashes), [])
+            if any(one.answered_hash == longest for one in (*found, *others)) or not self._is_worth_asking(longest):
+                break
+        else:
+            self._is_strange(longest)
         return [*found, *(other for other in others if other.request_id not in mine)]
 
     async def continuations(self, request_ids: Sequence[str]) -> list[Answered]:
@@ -65,11 +80,19 @@ class Lookup:
         found = await asyncio.to_thread(self._store.turn, request_id)
         return found or await self._asked(lambda connection: select_turn(connection, request_id), None)
 
+    def _is_worth_asking(self, answered_hash: str) -> bool:
+        return self._shared is not None and self._shared.problem is None and answered_hash not in self._strange
+
+    def _is_strange(self, answered_hash: str) -> None:
+        self._strange[answered_hash] = None
+        if len(self._strange) > STRANGE:
+            self._strange.popitem(last=False)
+
     async def _asked(self, question: Callable[[Connection], T], otherwise: T) -> T:
         if self._shared is None:
             return otherwise
         try:
-            return await self._shared.run(question, timeout_s=SHARED_TIMEOUT_S)
+            return await self._shared.run(question, timeout_s=self._timeout_s)
         except SharedAway as error:
             log.debug("%s", error)
             return otherwise

@@ -6,10 +6,12 @@ database's generation: the same generation means that only things it does not ne
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy.exc import OperationalError
 
 from gateway.errors import ConfigError
 from gateway.ledger.schema import GENERATION, REVISION, ledger_meta, metadata
@@ -20,6 +22,10 @@ _VERSION_TABLE = (
 )
 _UPGRADE_LOCK = 7_140_501
 """PostgreSQL's advisory lock that upgrades hold, so that one waits for the other."""
+LOCK_TIMEOUT_S = 2
+LOCK_TRIES = 30
+LOCK_PAUSE_S = 1.0
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +90,30 @@ def upgrade_shared(engine: Engine) -> tuple[str | None, str]:
     """Bring a PostgreSQL database to this gattway's revision; gives the revisions before and after.
 
     A revision is a transaction: gateways that go on beside wait for one at a time, and what is done is done.
+    Whoever wants to read a table waits behind an upgrade that waits for the table, gateways that look a conversation up
+    included. So it gives way after `LOCK_TIMEOUT_S` to whatever is reading there, and comes again.
 
     Raises:
         ConfigError: the database is of a later generation.
-        SQLAlchemyError: the database cannot be reached or refuses.
+        SQLAlchemyError: the database cannot be reached or refuses, or was read without a pause for a minute.
     """
     before: Schema | None = None
+    tries = LOCK_TRIES
     while True:
-        with engine.begin() as connection:
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
-            schema = read_schema(connection)
-            schema.refuse_newer("ledger.url: the database")
-            before = before or schema
-            if not upgrade_one(connection):
-                return before.revision, schema.revision or ""
+        try:
+            with engine.begin() as connection:
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
+                connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+                schema = read_schema(connection)
+                schema.refuse_newer("ledger.url: the database")
+                before = before or schema
+                if not upgrade_one(connection):
+                    return before.revision, schema.revision or ""
+        except OperationalError as error:
+            tries -= 1
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE or not tries:
+                raise
+            time.sleep(LOCK_PAUSE_S)
 
 
 def require_shared(connection: Connection) -> None:

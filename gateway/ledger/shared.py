@@ -24,6 +24,11 @@ T = TypeVar("T")
 THREADS = 8
 CONNECT_TIMEOUT_S = 3
 REST_S = 2.0
+STATEMENT_TIMEOUT = "57014"
+"""PostgreSQL's code for a statement that it has cancelled."""
+SLOW_IN_A_ROW = 3
+"""So many questions, one after the other, have to come to nothing in time before a database counts as away: a single
+slow answer is no outage, and to be taken for away costs conversations their identity."""
 
 
 def open_shared(url: str, *, pooled: bool = False) -> Engine:
@@ -71,6 +76,7 @@ class Shared:
         self.problem: str | None = None
         """Why the database does not answer at present, or None."""
         self._asked_again_at = 0.0
+        self._slow = 0
         self._closed = False
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="gattway-shared")
 
@@ -94,13 +100,14 @@ class Shared:
             result = await asyncio.wait_for(asyncio.shield(future), timeout_s)
         except TimeoutError:
             future.add_done_callback(_forget)
-            raise self._away(f"no answer within {timeout_s:g} s") from None
+            raise self._too_slow(f"no answer within {timeout_s:g} s") from None
         except asyncio.CancelledError:
             future.add_done_callback(_forget)
             raise
         except SQLAlchemyError as error:
-            raise self._away(reason_of(error)) from None
-        self.problem = None
+            given_up = getattr(getattr(error, "orig", None), "sqlstate", None) == STATEMENT_TIMEOUT
+            raise (self._too_slow if given_up else self._away)(reason_of(error)) from None
+        self.problem, self._slow = None, 0
         return result
 
     def check(self) -> str | None:
@@ -139,6 +146,12 @@ class Shared:
             finally:
                 if self._closed:
                     connection.detach()  # its pool is gone: it closes itself
+
+    def _too_slow(self, reason: str) -> SharedAway:
+        self._slow += 1
+        if self.problem is None and self._slow < SLOW_IN_A_ROW:
+            return SharedAway(f"the shared ledger does not answer: {reason}")
+        return self._away(reason)
 
     def _away(self, reason: str) -> SharedAway:
         self.problem = f"the shared ledger does not answer: {reason}"

@@ -36,7 +36,7 @@ def router(metrics: Metrics, books: Books, draining: Draining) -> APIRouter:
     )
     def ready() -> Response:
         """Whether it can take requests; 503 with the reason when it cannot."""
-        reason = "the gateway is shutting down" if draining.begun else books.writer.problem
+        reason = "the gateway is shutting down" if draining.announced else books.writer.problem
         if reason:
             return JSONResponse({"status": "unavailable", "reason": reason}, status_code=503)
         return JSONResponse({"status": "ok"})

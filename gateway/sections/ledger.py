@@ -50,6 +50,12 @@ class LedgerSettings(Section):
     keep_local_days: float = Field(
         default=7.0, gt=0, description="With `url`: days that rows stay in the local file once PostgreSQL has them."
     )
+    lookup_timeout_s: float = Field(
+        default=0.25,
+        gt=0,
+        description="With `url`: seconds for which a turn waits at most to be told which conversation it goes on with; "
+        "limits wait four times as long.",
+    )
     store_content: bool = Field(
         default=False, description="Whether messages and answers are kept too, encrypted; needs the ledger's key."
     )

@@ -46,8 +46,10 @@ async def test_it_answers_again_by_itself_after_a_restart(postgres: Postgres, mo
 async def test_nobody_waits_for_a_database_that_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never says a word
         shared = Shared(f"postgresql://alice:secret@127.0.0.1:{silent.getsockname()[1]}/x")
-        with pytest.raises(SharedAway) as refused:
-            await shared.run(one, timeout_s=0.2)
+        for _ in range(module.SLOW_IN_A_ROW):  # once may be a hiccup
+            assert shared.problem is None
+            with pytest.raises(SharedAway) as refused:
+                await shared.run(one, timeout_s=0.2)
         assert "secret" not in refused.value.message
         began = time.perf_counter()
         for _ in range(20):
@@ -68,4 +70,6 @@ async def test_a_statement_that_takes_too_long_is_given_up_by_the_server_too(pos
         while connection.execute(busy).scalar_one():
             assert time.monotonic() < until
             await asyncio.sleep(0.02)
+    assert shared.problem is None  # one slow answer is no outage
+    assert await shared.run(one, timeout_s=20) == 1
     shared.close()
