@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks import datasets, script
+from benchmarks.capacity_command import capacity
 from benchmarks.fleet_command import fleet
 from benchmarks.load.command import load
 from benchmarks.output import JSON, OUT, markdown, report
@@ -298,6 +299,7 @@ def ledger(windows: int, rounds: int, rows: int, postgres: str | None, out: Path
     report(result, markdown(ledger.markdown), files, as_json=as_json)
 
 
+main.add_command(capacity)
 main.add_command(fleet)
 main.add_command(load)
 main.add_command(screenshots)

@@ -21,7 +21,7 @@ _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=
 
 @click.group()
 def db() -> None:
-    """Upgrade, prune, erase, back up and restore the ledger."""
+    """Upgrade, prune, erase, divide, back up and restore the ledger."""
 
 
 @db.command()
@@ -97,6 +97,30 @@ def prune(config: Path | None, before: datetime, dry_run: bool, as_json: bool) -
                         progress.advance(task, count)
     verb = "would go" if dry_run else "deleted"
     _tell({"conversations": total, "dry_run": dry_run}, f"{total} conversations {verb}.", as_json)
+
+
+@db.command()
+@CONFIG
+@click.option(
+    "--ahead", type=click.IntRange(0, 120), default=3, show_default=True, help="Months to make them for, besides this."
+)
+@JSON
+def partition(config: Path | None, ahead: int, as_json: bool) -> None:
+    """Keep the shared database's turns by the month: make partitions ahead, drop those that pruning has emptied.
+
+    The first time it divides the table, which reads it once: do that early, or at a quiet hour. Then run it monthly.
+    """
+    from gateway.errors import ConfigError
+    from gateway.ledger.partitions import partition
+    from gateway.ledger.shared import open_shared
+
+    settings = _ledger(config)
+    if settings.url is None:
+        raise ConfigError("ledger.url: only a shared PostgreSQL has partitions; set it, or prune the file")
+    with _saying_why():
+        made, dropped = partition(open_shared(settings.url.get_secret_value()), ahead)
+    line = f"Made: {', '.join(made) or 'none'}. Dropped: {', '.join(dropped) or 'none'}."
+    _tell({"made": made, "dropped": dropped}, line, as_json)
 
 
 @db.command()

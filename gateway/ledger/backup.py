@@ -151,21 +151,25 @@ def _refuse_unknown(connection: Connection, columns: dict[str, list[str]]) -> No
 
 
 def _copied(connection: Connection, table: str, columns: list[str]) -> Iterator[bytes]:
-    with _cursor(connection) as cursor, cursor.copy(_copy(table, columns, "TO STDOUT")) as copy:
+    with _cursor(connection) as cursor, cursor.copy(_copy_out(table, columns)) as copy:
         for block in copy:
             yield bytes(block)
 
 
 def _fill(connection: Connection, archive: zipfile.ZipFile, table: str, columns: list[str]) -> None:
-    command = _copy(table, columns, "FROM STDIN")
+    command = f'COPY "{table}" ({_names(columns)}) FROM STDIN (FORMAT csv, HEADER true)'
     with archive.open(f"{table}.csv") as file, _cursor(connection) as cursor, cursor.copy(command) as copy:
         while block := file.read(1 << 20):
             copy.write(block)
 
 
-def _copy(table: str, columns: list[str], direction: str) -> str:
-    names = ", ".join(f'"{name}"' for name in columns)
-    return f'COPY "{table}" ({names}) {direction} (FORMAT csv, HEADER true)'
+def _copy_out(table: str, columns: list[str]) -> str:
+    """Of a query, for a table that is divided into partitions has no rows of its own."""
+    return f'COPY (SELECT {_names(columns)} FROM "{table}") TO STDOUT (FORMAT csv, HEADER true)'
+
+
+def _names(columns: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
 
 
 def _cursor(connection: Connection) -> Any:
