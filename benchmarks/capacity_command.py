@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.fleet_command import OUT, POSTGRES
+from benchmarks.fleet_command import POSTGRES
+from benchmarks.output import JSON, OUT, markdown, report
 
 if TYPE_CHECKING:
     from benchmarks.capacity_measure import Measured
@@ -46,7 +46,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 )
 @POSTGRES
 @OUT
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of tables.")
+@JSON
 def capacity(
     conversations: tuple[int, ...],
     think: float,
@@ -66,9 +66,6 @@ def capacity(
     as_json: bool,
 ) -> None:
     """Gateways, PostgreSQL and gigabytes a day for so many people at once: a simulation from measured figures."""
-    from rich.console import Console
-    from rich.markdown import Markdown
-
     from benchmarks import capacity, capacity_report
 
     cost = _measure(postgres, out) if measure else capacity.measured()
@@ -77,11 +74,9 @@ def capacity(
     traffic = capacity.Traffic(think_s=think, answer_tokens=answer, tokens_per_s=speed, ttft_s=ttft, peak=peak)
     sizes = conversations or capacity.SIZES
     result = capacity.run(out, cost, traffic, capacity.Plan(), sizes, seed, load)
-    if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    Console(width=110).print(Markdown(capacity_report.markdown(result)))
-    click.echo(f"Figures: {out / 'capacity.json'}   Report: {out / 'capacity.md'}   Plot: {out / 'capacity.png'}")
+    files = {name: out / f"capacity.{end}" for name, end in (("Figures", "json"), ("Report", "md"), ("Plot", "png"))}
+    shown = markdown(capacity_report.markdown)
+    report(result, shown, files, as_json=as_json, width=110, picture=out / "capacity.png")
 
 
 def _measure(postgres: str | None, out: Path) -> Measured:

@@ -46,12 +46,12 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         f"**Measured**: {cost['turn_ms']:.2f} ms of a core for a turn and {cost['event_us']:.0f} µs for an event of "
         f"its stream; {cost['idle_mib']:.0f} MiB a gateway and {cost['stream_kib']:.0f} KiB a stream; "
-        f"{cost['row_ms']:.2f} ms of PostgreSQL for a row, {cost['row_bytes']:,.0f} bytes on its disk with all indices and "
-        f"{cost['wal_bytes']:,.0f} bytes of log.",
+        f"{cost['row_ms']:.2f} ms of PostgreSQL for a row, {cost['row_bytes']:,.0f} bytes on its disk with all "
+        f"indices and {cost['wal_bytes']:,.0f} bytes of log.",
         "",
-        f"**Simulated** (seed {result['seed']}): a turn takes {core['turn_s']:.1f} s and {core['work_ms_per_turn']:.1f} "
-        f"ms of a core; one in {1 / core['streams_per_conversation']:.0f} open conversations is being answered. An event "
-        "waits for the core:",
+        f"**Simulated** (seed {result['seed']}): a turn takes {core['turn_s']:.1f} s and "
+        f"{core['work_ms_per_turn']:.1f} ms of a core; one in {1 / core['streams_per_conversation']:.0f} open conversations is being answered. An "
+        "event waits for the core:",
         "",
         *table(
             ["load of a core", "open conversations", "busy", "p50 ms", "p99 ms", "p99.9 ms"],
@@ -115,14 +115,13 @@ def plot(result: dict[str, Any], path: Path) -> None:
 def _lateness(axes: Axes, result: dict[str, Any]) -> None:
     loads = result["core"]["loads"]
     share = [100 * one["load"] for one in loads]
-    styles = {"p50_ms": ("#009E73", ":"), "p99_ms": ("#0072B2", "-"), "p999_ms": ("#D55E00", "--")}
-    for name, (color, line) in styles.items():
-        label = {"p50_ms": "median", "p99_ms": "99th percentile", "p999_ms": "99.9th"}[name]
-        axes.plot(share, [max(one[name], 0.05) for one in loads], color=color, linestyle=line, marker="o", label=label)
+    styles = {"p99_ms": ("99th percentile", "#0072B2", "-"), "p999_ms": ("99.9th", "#D55E00", "--")}
+    for name, (label, color, line) in styles.items():
+        axes.plot(share, [one[name] for one in loads], color=color, linestyle=line, marker="o", label=label)
     allowed = 100 * result["core"]["allowed_load"]
     axes.axvline(allowed, color="#6E6E6E", linewidth=0.8)
-    axes.annotate("planned", (allowed, 0.06), xytext=(4, 0), textcoords="offset points", fontsize=8, color="#6E6E6E")
-    axes.set_yscale("log")
+    axes.annotate("planned", (allowed, 0), xytext=(4, 4), textcoords="offset points", fontsize=8, color="#6E6E6E")
+    axes.set_ylim(bottom=0)
     axes.set(title="An event waits for a gateway's core", xlabel="load of the core, %", ylabel="ms")
     _finish(axes)
 

