@@ -50,8 +50,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"indices and {cost['wal_bytes']:,.0f} bytes of log.",
         "",
         f"**Simulated** (seed {result['seed']}): a turn takes {core['turn_s']:.1f} s and "
-        f"{core['work_ms_per_turn']:.1f} ms of a core; one in {1 / core['streams_per_conversation']:.0f} open conversations is being answered. An "
-        "event waits for the core:",
+        f"{core['work_ms_per_turn']:.1f} ms of a core; one in {1 / core['streams_per_conversation']:.0f} open "
+        "conversations is being answered. An event waits for the core:",
         "",
         *table(
             ["load of a core", "open conversations", "busy", "p50 ms", "p99 ms", "p99.9 ms"],

@@ -219,8 +219,8 @@ class Gateway:
 def balancer(gateways: Sequence[Gateway], folder: Path) -> Iterator[tuple[str, str]]:
     """HAProxy before the gateways; yields two URLs.
 
-    At the first, with `deploy/haproxy/conversations.cfg`, a conversation stays where it is; at the second each request goes
-    to the next gateway, whoever knows its conversation.
+    At the first, with `deploy/haproxy/conversations.cfg`, a conversation stays where it is; at the second each request
+    goes to the next gateway, whoever knows its conversation.
 
     Raises:
         ServerFailed: HAProxy is not installed, or does not start.
