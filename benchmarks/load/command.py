@@ -28,6 +28,8 @@ class Names(click.ParamType[list[str]]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """The names in the set's order, each once."""
         asked = [one.strip() for one in str(value).split(",") if one.strip()]
+        if not asked:
+            self.fail(f"name at least one of {', '.join(self._known)}", param, ctx)
         for one in asked:
             if one not in self._known:
                 self.fail(f"{one!r} is not one of {', '.join(self._known)}", param, ctx)

@@ -6,8 +6,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,23 +44,20 @@ class Row:
 def run(
     effort: Effort, candidates: Sequence[str], sections: Sequence[str], out: Path, on_step: OnStep = lambda _: None
 ) -> dict[str, Any]:
-    """Measure, and write `load.json`, `load.md` and the pictures into the folder `out`.
+    """Measure, and write `load.json`, `load.md` and the pictures into the folder `out`, after every section what there
+    is: a run that is broken off leaves the sections that it finished.
 
     Raises:
         MissingTool: nginx or wrk is not on this machine.
         ServerFailed: an upstream did not start.
     """
-    from benchmarks.load import pictures, report
-
     began, load_average = time.perf_counter(), os.getloadavg()
     tools = {"nginx": _said([tool("nginx"), "-v"]), "wrk": _said([tool("wrk"), "-v"])}
     on_step("installing the candidates")
     ready, skipped = make_ready(candidates)
     cores = Cores.choose()
-    rows = measure(effort, ready, [SECTIONS[name] for name in sections], cores, on_step)
-    result = {
+    set_up = {
         **results.header(),
-        "seconds": round(time.perf_counter() - began, 1),
         "load_average_before": [round(one, 2) for one in load_average],
         "cores": None if cores is None else {"server": cores.server, "second": cores.second, "load": cores.load},
         "tools": tools,
@@ -68,12 +65,25 @@ def run(
         "tokens_per_s": PACE_PER_S,
         "rounds": effort.rounds,
         "skipped": skipped,
-        **summary.summarize(rows, {one.name: one.version for one in ready}),
     }
+    versions = {one.name: one.version for one in ready}
+    result: dict[str, Any] = {}
+    rows: list[Row] = []
+    with closing(measure(effort, ready, [SECTIONS[name] for name in sections], cores, on_step)) as measured:
+        for more in measured:
+            rows += more
+            seconds = round(time.perf_counter() - began, 1)
+            result = {**set_up, "seconds": seconds, **summary.summarize(rows, versions)}
+            _write(result, out)
+    return result
+
+
+def _write(result: dict[str, Any], out: Path) -> None:
+    from benchmarks.load import pictures, report
+
     results.write(out / "load.json", result)
     results.write_text(out / "load.md", report.markdown(result))
     pictures.draw(result, out)
-    return result
 
 
 def make_ready(names: Sequence[str]) -> tuple[list[Ready], dict[str, str]]:
@@ -98,9 +108,8 @@ def steps(effort: Effort, candidates: Sequence[str], sections: Sequence[str]) ->
 
 def measure(
     effort: Effort, ready: Sequence[Ready], sections: Sequence[Section], cores: Cores | None, on_step: OnStep
-) -> list[Row]:
-    """All sections; every round is the candidates in turn, and the next one's order is the other way round."""
-    rows: list[Row] = []
+) -> Generator[list[Row], None, None]:
+    """Each section's rows; every round is the candidates in turn, and the next one's order is the other way round."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gattway-load-")))
         stack.enter_context(exit_on_sigterm())
@@ -109,6 +118,7 @@ def measure(
         upstreams = stack.enter_context(serving(folder, load))
         bench = stack.enter_context(Bench(effort, folder, upstreams, cores, Wrk(folder, load)))
         for section in sections:
+            rows: list[Row] = []
             for round_ in range(section.rounds(effort)):
                 for point in section.points(effort):
                     for one in ready if round_ % 2 == 0 else reversed(ready):
@@ -116,7 +126,7 @@ def measure(
                             at = "" if point is None else f" {point}"
                             on_step(f"{section.name}{at}: {one.name}")
                             rows.append(_measured(bench, section, round_, one, point))
-    return rows
+            yield rows
 
 
 def _measured(bench: Bench, section: Section, round_: int, ready: Ready, point: Point) -> Row:

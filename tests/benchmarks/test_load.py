@@ -234,7 +234,8 @@ def test_without_node_portkey_is_said_to_need_it(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--candidates", "gattway,nobody"), ("--sections", "speed"), ("--rounds", "0")]
+    ("option", "value"),
+    [("--candidates", "gattway,nobody"), ("--sections", "speed"), ("--sections", ","), ("--rounds", "0")],
 )
 def test_a_name_that_is_unknown_is_a_usage_error(option: str, value: str) -> None:
     done = CliRunner().invoke(main, ["load", option, value])
