@@ -268,9 +268,9 @@ def frontier(conversations: int, out: Path, scripts: Path, concurrency: int, as_
     from benchmarks import demo, frontier
 
     chosen = _load(scripts, demo.SPLIT)[:conversations]
-    answers = len(chosen) * len(frontier.arms()) * frontier.TURNS
-    with _gateway(None, frontier.config()) as server, _progress(answers) as on_answer, _told(server):
-        result = frontier.run(server.url, chosen, out, concurrency=concurrency, on_answer=on_answer)
+    answers = len(chosen) * (len(frontier.arms()) + len(frontier.MODELS)) * frontier.TURNS
+    with _progress(answers) as on_answer:
+        result = frontier.run(_told_gateway, chosen, out, concurrency=concurrency, on_answer=on_answer)
     files = {"Figures": out / "frontier.json", "Plot": out / "frontier.png"}
     report(result, markdown(frontier.markdown), files, as_json=as_json, width=140)
 
@@ -329,6 +329,13 @@ def _gateway(url: str | None, config: str | None = None) -> Iterator[Server]:
                 server = until_done.enter_context(serve(config=config, ready_within_s=STARTS_WITHIN_S))
         except ServerFailed as error:
             raise click.ClickException(str(error)) from error
+        yield server
+
+
+@contextmanager
+def _told_gateway(config: str) -> Iterator[Server]:
+    """One that lives as long as the block, whose failures are told as `_told` does."""
+    with _gateway(None, config) as server, _told(server):
         yield server
 
 

@@ -1,6 +1,7 @@
 """`python -m benchmarks frontier`: what each placement buys, and for how much, on both embedded models.
 
-Every script is held for 20 turns with every strategy on `mini-base` and `mini-gatt`, over HTTP. The plot lays adherence
+Every script is held for 20 turns with every strategy on `mini-base` and `mini-gatt`, over HTTP; in a second round with
+`within-budget`, which chooses by what the first has shown. The plot lays adherence
 at turn 20 against the cost of a conversation as the ledger booked it, cached tokens at a tenth. Every arm has a model
 entry of its own, and so a prefix cache of its own: arms whose prompts begin alike do not make each other cheaper.
 """
@@ -11,7 +12,8 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,11 +25,19 @@ from benchmarks.client import Client, Conversation, together
 from benchmarks.markdown import made_by
 from benchmarks.markdown import table as markdown_table
 from benchmarks.script import Script
+from benchmarks.server import Server
+from gateway.ledger.aggregates import BANDS
 
 EXPERIMENT = "frontier"
 TURNS = 20
+BUDGET = "within-budget"
+KEPT_AT_LEAST = 0.75
+"""What `within-budget` is asked to keep; 12 answers of 12 show it (their Wilson interval begins at 0.757)."""
 MODELS = ("mini-base", "mini-gatt")
 PRICE = "price = { input = 1.00, cached = 0.10, output = 4.00 }"
+
+
+EXAMPLE = '{ user = "What colour is sky?", assistant = "The colour of sky is blue." }'
 
 
 @dataclass(frozen=True)
@@ -48,19 +58,28 @@ PLACEMENTS = (
     Placement("short-reminder", "short-reminder"),
     Placement("on-drift", "on-drift"),
     Placement("on-drift-stays", "on-drift", "copies = 0"),
+    Placement("on-drift-moves", "on-drift", "copies = 0, moves = true"),
     Placement("drop-oldest", "drop-oldest", "max_chars = 600"),
+    Placement("condense", "condense", "max_chars = 600"),
+    Placement("few-shot", "few-shot", f"n = 1, examples = [{EXAMPLE}]"),
+    Placement("pass-through", "pass-through"),
 )
+CANDIDATES = ("once", "every-4", "every-2", "short-reminder", "last-turn", "every-turn")
+"""Those that `within-budget` chooses among, the leanest first."""
+
+Arm = tuple[str, Placement]
+"""A model and a placement on it."""
 
 
-def config() -> str:
-    """A `gattway.toml` with an arm for every placement on every model."""
+def config(arms: Sequence[Arm]) -> str:
+    """A `gattway.toml` with these arms."""
     spec = find_spec("gateway")
     assert spec is not None, "the gateway is installed beside the benchmarks"
     assert spec.origin is not None
     embedded = Path(spec.origin).parent / "embedded"
     lines = ['[upstreams.embedded]\nkind = "local"']
     lines.append(f"[experiments.{EXPERIMENT}]\nchecks_file = {json.dumps(str(embedded / 'checks.toml'))}")
-    for model, placement in arms():
+    for model, placement in arms:
         name, folder = f"{model}-{placement.label}", json.dumps(str(embedded / model))
         parameters = f"\nparameters = {{ {placement.parameters} }}" if placement.parameters else ""
         lines.append(f'[models.{name}]\nupstream = "embedded"\nfolder = {folder}\n{PRICE}')
@@ -70,23 +89,48 @@ def config() -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def arms() -> list[tuple[str, Placement]]:
-    """All (model, placement) pairs."""
+def arms() -> list[Arm]:
+    """Those of the first round."""
     return [(model, placement) for model in MODELS for placement in PLACEMENTS]
 
 
+def budget_arms(points: Sequence[Mapping[str, Any]]) -> list[Arm]:
+    """Those of the second round, by the first one's points."""
+    return [(model, Placement(BUDGET, BUDGET, _budget(model, points))) for model in MODELS]
+
+
+def _budget(model: str, points: Sequence[Mapping[str, Any]]) -> str:
+    shown = {point["placement"]: point for point in points if point["model"] == model}
+    candidates = [
+        f'{{ name = "{name}", strategy = "{point["strategy"]}", parameters = {{ {point["parameters"]} }}, '
+        f"adherence = {point['kept']:.4f}, cost = {point['cost_usd_mean']:.8f} }}"
+        for name in CANDIDATES
+        for point in (shown[name],)
+    ]
+    return f"adherence = {KEPT_AT_LEAST}, candidates = [{', '.join(candidates)}]"
+
+
 def run(
-    url: str,
+    start: Callable[[str], AbstractContextManager[Server]],
     scripts: Sequence[Script],
     folder: Path,
     *,
     concurrency: int,
     on_answer: Callable[[Conversation], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Hold the conversations; write `frontier.json`, `frontier.md` and `frontier.png` into `folder`."""
-    started = time.perf_counter()
-    held = asyncio.run(_converse(url, scripts, concurrency, on_answer))
-    result = report(held, time.perf_counter() - started)
+    """Hold the conversations; write `frontier.json`, `frontier.md` and `frontier.png` into `folder`.
+
+    Args:
+        start: starts a gateway with the text of a config.
+    """
+    started, points = time.perf_counter(), list[dict[str, Any]]()
+    for arms_of in (lambda _: arms(), budget_arms):
+        round_arms = arms_of(points)
+        with start(config(round_arms)) as server:
+            held = asyncio.run(_converse(server.url, scripts, round_arms, concurrency, on_answer))
+        points += [_point(model, placement, held) for model, placement in round_arms]
+    seconds = round(time.perf_counter() - started, 1)
+    result = {**results.header(), "turns": TURNS, "seconds": seconds, "points": points}
     results.write(folder / "frontier.json", result)
     results.write_text(folder / "frontier.md", markdown(result))
     plot(result, folder / "frontier.png")
@@ -94,7 +138,11 @@ def run(
 
 
 async def _converse(
-    url: str, scripts: Sequence[Script], concurrency: int, on_answer: Callable[[Conversation], None]
+    url: str,
+    scripts: Sequence[Script],
+    arms: Sequence[Arm],
+    concurrency: int,
+    on_answer: Callable[[Conversation], None],
 ) -> list[Conversation]:
     run_id = uuid.uuid4().hex[:8]
     async with Client(url, concurrency=concurrency, on_answer=on_answer) as client:
@@ -102,31 +150,39 @@ async def _converse(
         async def hold(script: Script, arm: str) -> Conversation:
             return await client.hold(script, f"{EXPERIMENT}:{arm}", f"frontier-{run_id}-{script.id}-{arm}", turns=TURNS)
 
-        return await together(hold(script, f"{model}-{one.label}") for model, one in arms() for script in scripts)
+        return await together(hold(script, f"{model}-{one.label}") for model, one in arms for script in scripts)
 
 
-def report(held: Sequence[Conversation], seconds: float) -> dict[str, Any]:
-    """The whole of `frontier.json`: a point for every arm."""
-    points = []
-    for model, placement in arms():
-        of = [conversation for conversation in held if conversation.arm == f"{model}-{placement.label}"]
-        figures = summary.arm(of, TURNS)
-        verdicts = [answer.adherent for one in of for answer in one.answers if answer.adherent is not None]
-        points.append(
-            {
-                "model": model,
-                "placement": placement.label,
-                "strategy": placement.strategy,
-                "parameters": placement.parameters,
-                "conversations": len(of),
-                "adherence_at_turn_20": figures["adherence_by_turn"][-1],
-                "interval_at_turn_20": figures["adherence_interval_by_turn"][-1],
-                "adherence": sum(verdicts) / len(verdicts),
-                "interval": wilson(sum(verdicts), len(verdicts)),
-                **{name: figures[name] for name in KEPT},
-            }
-        )
-    return {**results.header(), "turns": TURNS, "seconds": round(seconds, 1), "points": points}
+def _point(model: str, placement: Placement, held: Sequence[Conversation]) -> dict[str, Any]:
+    of = [conversation for conversation in held if conversation.arm == f"{model}-{placement.label}"]
+    figures = summary.arm(of, TURNS)
+    verdicts = [answer.adherent for one in of for answer in one.answers if answer.adherent is not None]
+    return {
+        "model": model,
+        "placement": placement.label,
+        "strategy": placement.strategy,
+        "chosen": of[0].rows[0]["strategy"].partition(":")[2] or None,
+        "parameters": placement.parameters,
+        "conversations": len(of),
+        "adherence_at_turn_20": figures["adherence_by_turn"][-1],
+        "interval_at_turn_20": figures["adherence_interval_by_turn"][-1],
+        "adherence": sum(verdicts) / len(verdicts),
+        "interval": wilson(sum(verdicts), len(verdicts)),
+        "kept": kept(of),
+        **{name: figures[name] for name in KEPT},
+    }
+
+
+def kept(held: Sequence[Conversation]) -> float:
+    """The adherence that is kept for certain: of the report's bands of turns, the lowest lower end of an interval."""
+    bounds = []
+    for first, last, _ in BANDS:
+        answers = [one for conversation in held for one in conversation.answers]
+        verdicts = [
+            one.adherent for one in answers if first <= one.turn <= (last or TURNS) and one.adherent is not None
+        ]
+        bounds += [wilson(sum(verdicts), len(verdicts))[0]] if verdicts else []
+    return min(bounds)
 
 
 KEPT = (
@@ -151,7 +207,7 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [
         [
             point["model"],
-            f"`{point['placement']}`",
+            f"`{point['placement']}`" + (f" ({point['chosen']})" if point["chosen"] else ""),
             show.percent(point["adherence"]),
             show.percent(point["adherence_at_turn_20"]),
             show.percent(point["facts"]),
@@ -168,7 +224,9 @@ def markdown(result: dict[str, Any]) -> str:
             made_by(result),
             f"{result['points'][0]['conversations']} conversations of {result['turns']} turns with each arm; adherence "
             "over all turns and at the last; tokens and cost are the ledger's means per conversation, each arm with a "
-            "prefix cache of its own.",
+            f"prefix cache of its own. `{BUDGET}` was to keep {KEPT_AT_LEAST:.0%} and stands with what it chose. "
+            "`few-shot` shows one example that has nothing to do with the instructions, for these differ between scripts; "
+            "`condense` has its own small model condense, which was never taught to.",
             "",
             *markdown_table(headings, lines, left=2),
             "",

@@ -166,4 +166,5 @@ def _arm(
 ) -> Arm:
     strategy = settings.build(rules, arms)
     fallbacks = tuple(models[fallback] for fallback in settings.fallbacks)
-    return Arm(name, strategy, models[settings.model], settings.weight, settings.instruction, fallbacks)
+    condenser = models[settings.condenser] if settings.condenser else None
+    return Arm(name, strategy, models[settings.model], settings.weight, settings.instruction, fallbacks, condenser)

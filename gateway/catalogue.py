@@ -35,7 +35,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way of keeping the instruction alive; a model named directly is an arm without a name."""
+    """One way of keeping the instruction alive; a model named directly is an arm without a name.
+
+    `condenser` is the model that condenses old turns, None where that is `model`.
+    """
 
     name: str
     strategy: Strategy
@@ -43,6 +46,7 @@ class Arm:
     weight: float = 1.0
     instruction: str | None = None
     fallbacks: tuple[Model, ...] = ()
+    condenser: Model | None = None
 
 
 @dataclass(frozen=True, slots=True)

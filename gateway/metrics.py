@@ -86,6 +86,10 @@ class Metrics:
         self.feedback = self._counter("feedback", "What users said of answers.", "kind")
         self.shadows = self._counter("shadow_requests", "Answers that nobody saw.", *_ARM[:2], "outcome")
         self.shadow_cost = self._counter("shadow_cost_usd", "Their cost in US dollars.", *_ARM[:2])
+        self.summaries = self._counter(
+            "summaries", "Old turns condensed: made, restored, failed, skipped.", *_ARM[:2], "outcome"
+        )
+        self.summary_cost = self._counter("summary_cost_usd", "Their cost in US dollars.", *_ARM[:2])
         self.first_token = self._histogram("time_to_first_token_seconds", "Until the first token.", _SECONDS, *_ARM)
         self.per_token = self._histogram("time_per_output_token_seconds", "After the first.", _TOKEN_SECONDS, *_ARM)
         self.duration = self._histogram("request_duration_seconds", "Whole request.", _SECONDS, *_ARM)

@@ -16,6 +16,7 @@ from gateway.answering.aftermath import Aftermath
 from gateway.answering.asking import Asker
 from gateway.answering.attempts import Attempts
 from gateway.answering.breaker import Breaker
+from gateway.answering.condensing import Condensing
 from gateway.answering.counting import Counting
 from gateway.answering.draining import Draining
 from gateway.answering.ending import Means
@@ -76,6 +77,7 @@ class Parts:
                 task.cancel()
             await self.recorder.settle()
         await self.aftermath.shadows.stop()
+        await self.aftermath.condensing.stop()
         await self.aftermath.examiner.stop()
         for upstream in {id(arm.model.upstream): arm.model.upstream for arm in self.catalogue.direct.values()}.values():
             await upstream.close()
@@ -163,9 +165,9 @@ def _aftermath(
     counting: Counting,
     budgets: Budgets,
 ) -> Aftermath:
-    """Examiner and shadows, which ask models on the gateway's own account."""
+    """Examiner, shadows and summaries, which ask models on the gateway's own account."""
     asker = Asker(settings.timeouts, metrics)
     plans = {name: experiment.examination for name, experiment in catalogue.experiments.items()}
     examiner = Examiner(plans, asker.judge, books.writer.amend, metrics)
     shadows = Shadows(catalogue.experiments, asker, examiner, books.writer, metrics, counting, budgets)
-    return Aftermath(examiner, shadows)
+    return Aftermath(examiner, shadows, Condensing(catalogue.experiments, asker, books, metrics, counting))

@@ -208,7 +208,8 @@ class Settings(BaseSettings):
             if name in self.models:
                 raise ValueError(f"experiments.{name}: a model has that name already; rename one of them")
             for arm_name, arm in experiment.arms.items():
-                for key, model in [("model", arm.model), *(("fallbacks", fallback) for fallback in arm.fallbacks)]:
+                named = [("model", arm.model), *(("fallbacks", fallback) for fallback in arm.fallbacks)]
+                for key, model in [*named, *([("condenser", arm.condenser)] if arm.condenser else [])]:
                     if model not in self.models:
                         raise ValueError(_unknown(f"experiments.{name}.arms.{arm_name}.{key}", model, self.models))
             judge = experiment.adherence.judge

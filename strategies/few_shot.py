@@ -9,34 +9,40 @@ instead: better examples, and no cache behind the instruction.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from strategies.base import Message
 from strategies.instruction import INSTRUCTION_ROLES, text_of
+from strategies.nearness import Cosine, Jaccard
 from strategies.once import Once
 from strategies.parameters import whole
 from strategies.turns import user_turns
-
-_WORD = re.compile(r"\w+")
 
 
 class FewShot:
     """Puts the `n` examples nearest to a question ahead of the conversation.
 
-    Nearness is the Jaccard similarity of the word sets: |A ∩ B| / |A ∪ B| (Jaccard 1912); ties go to the earlier one.
+    Nearness is the Jaccard similarity of the word sets, |A ∩ B| / |A ∪ B| (Jaccard 1912), or with `embeddings` the
+    cosine of the two questions' embeddings; ties go to the earlier one.
 
     Args:
         examples: `{user, assistant}` pairs.
         n: how many of them.
         by: `first` or `last`, the question that they are chosen for.
+        embeddings: folder of a static embedding model in Model2Vec's format, read once.
     """
 
     name: ClassVar[str] = "few-shot"
     append_only: ClassVar[bool] = False
 
-    def __init__(self, examples: Sequence[Mapping[str, Any]], n: int = 3, by: str = "first") -> None:
+    def __init__(
+        self,
+        examples: Sequence[Mapping[str, Any]],
+        n: int = 3,
+        by: str = "first",
+        embeddings: str | None = None,
+    ) -> None:
         if by not in ("first", "last"):
             raise ValueError(f"by must be 'first' or 'last', not {by!r}")
         self.n = whole("n", n, 1)
@@ -44,6 +50,8 @@ class FewShot:
         self._examples = [_example(one, index) for index, one in enumerate(examples)]
         if not self._examples:
             raise ValueError("examples must hold at least one pair of 'user' and 'assistant'")
+        near: type[Jaccard | Cosine] = Jaccard if embeddings is None else Cosine
+        self._nearness = near([user for user, _ in self._examples], embeddings)
         self._once = Once()
 
     def place(self, messages: Sequence[Message], instruction: str | None = None) -> list[Message]:
@@ -52,27 +60,20 @@ class FewShot:
         turns = user_turns(placed)
         if not turns:
             return placed
-        asked = _words(text_of(placed[turns[0 if self.by == "first" else -1]].get("content")))
-        nearest = sorted(self._examples, key=lambda one: -_jaccard(asked, one[2]))[: self.n]
+        asked = text_of(placed[turns[0 if self.by == "first" else -1]].get("content"))
+        nearness = self._nearness.to(asked)
+        nearest = sorted(range(len(nearness)), key=lambda index: -nearness[index])[: self.n]
         shown = [
             {"role": role, "content": text}
-            for user, assistant, _ in nearest
-            for role, text in (("user", user), ("assistant", assistant))
+            for index in nearest
+            for role, text in zip(("user", "assistant"), self._examples[index], strict=True)
         ]
         head = next(i for i, m in enumerate(placed) if m.get("role") not in INSTRUCTION_ROLES)
         return [*placed[:head], *shown, *placed[head:]]
 
 
-def _example(pair: Any, index: int) -> tuple[str, str, frozenset[str]]:
+def _example(pair: Any, index: int) -> tuple[str, str]:
     texts = [pair.get(name) if isinstance(pair, Mapping) else None for name in ("user", "assistant")]
     if not all(isinstance(text, str) and text for text in texts):
         raise ValueError(f"examples[{index}] must have the texts 'user' and 'assistant'")
-    return str(texts[0]), str(texts[1]), _words(str(texts[0]))
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(text.casefold()))
-
-
-def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    return len(a & b) / len(a | b) if a | b else 0.0
+    return str(texts[0]), str(texts[1])

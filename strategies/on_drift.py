@@ -21,8 +21,8 @@ from adherence import DriftTest, Finder, verdict
 from strategies.base import Message
 from strategies.instruction import SEPARATOR, appended, instruction_of
 from strategies.once import Once
-from strategies.parameters import whole
-from strategies.turns import replies, user_turns
+from strategies.parameters import flag, whole
+from strategies.turns import last_user_turn, replies, user_turns
 
 
 class OnDrift:
@@ -33,10 +33,10 @@ class OnDrift:
         detect: whether gattway's own patterns find checks where no rule applies.
         copies: into how many user turns in a row the instruction goes back; 0 is all that follow.
         lapse_rate, drift_rate, false_alarm: the constants of `adherence.DriftTest`.
+        moves: whether a copy stands in the newest user turn only: fewer tokens, but old turns change.
     """
 
     name: ClassVar[str] = "on-drift"
-    append_only: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -46,11 +46,18 @@ class OnDrift:
         lapse_rate: float = 0.02,
         drift_rate: float = 0.8,
         false_alarm: float = 0.05,
+        moves: bool = False,
     ) -> None:
         self.copies = whole("copies", copies, 0)
+        self.moves = flag("moves", moves)
         self.test = DriftTest(lapse_rate, drift_rate, false_alarm)
         self._finder = Finder(checks, detect=detect)
         self._once = Once()
+
+    @property
+    def append_only(self) -> bool:
+        """See `Strategy.append_only`."""
+        return not self.moves
 
     def place(self, messages: Sequence[Message], instruction: str | None = None) -> list[Message]:
         """See `Strategy.place`."""
@@ -58,8 +65,10 @@ class OnDrift:
         placed = self._once.place(messages, instruction)
         if not text:
             return placed
+        newest = last_user_turn(placed)
         for index in self._reminded(placed, text):
-            placed[index] = appended(placed[index], text, SEPARATOR)
+            if not self.moves or index == newest:
+                placed[index] = appended(placed[index], text, SEPARATOR)
         return placed
 
     def _reminded(self, messages: Sequence[Message], instruction: str) -> Iterator[int]:

@@ -27,10 +27,16 @@ def _drop_oldest(max_chars: int, keep: float = 0.5, then: str = "once", paramete
     return DropOldest(max_chars, keep, then, parameters)
 
 
-def _few_shot(examples: Any, n: int = 3, by: str = "first") -> Strategy:
+def _condense(max_chars: int, keep: float = 0.5, then: str = "once", parameters: Any = None) -> Strategy:
+    from strategies.condense import Condense  # it makes strategies itself
+
+    return Condense(max_chars, keep, then, parameters)
+
+
+def _few_shot(examples: Any, n: int = 3, by: str = "first", embeddings: Any = None) -> Strategy:
     from strategies.few_shot import FewShot
 
-    return FewShot(examples, n, by)
+    return FewShot(examples, n, by, embeddings)
 
 
 def _within_budget(adherence: float, candidates: Any, shape: Any = None) -> Strategy:
@@ -47,6 +53,7 @@ FACTORIES: dict[str, Factory] = {
     "short-reminder": ShortReminder,
     "on-drift": OnDrift,
     "drop-oldest": _drop_oldest,
+    "condense": _condense,
     "few-shot": _few_shot,
     "within-budget": _within_budget,
     "pass-through": PassThrough,

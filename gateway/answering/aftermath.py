@@ -1,10 +1,12 @@
-"""What happens once a turn is answered, recorded and gone: its answer is examined, another arm may answer too."""
+"""What happens once a turn is answered, recorded and gone: its answer is examined, another arm may answer too, and old
+turns are condensed for the next."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.answering.condensing import Condensing
 from gateway.answering.shadows import Shadows, Shown
 from gateway.experiments.examiner import Ended, Examiner
 from gateway.ledger.records import Turn
@@ -15,9 +17,10 @@ from gateway.wire.request import ChatRequest
 class Aftermath:
     """Takes answered turns; every call returns at once."""
 
-    def __init__(self, examiner: Examiner, shadows: Shadows) -> None:
+    def __init__(self, examiner: Examiner, shadows: Shadows, condensing: Condensing) -> None:
         self.examiner = examiner
         self.shadows = shadows
+        self.condensing = condensing
 
     def answered(self, row: Turn, request: ChatRequest, instruction: str | None, seen: Observation) -> None:
         """A turn of an experiment was answered whole.
@@ -31,6 +34,7 @@ class Aftermath:
         ended = Ended(row, request.messages, instruction, "".join(seen.text))
         if ended.reply:
             self.examiner.offer(ended)
+            self.condensing.offer(ended)
         self.shadows.offer(Shown(ended, _body(request)))
 
 

@@ -34,6 +34,10 @@ class ArmSettings(Section):
         default_factory=list,
         description="Models that answer when the arm's own does not, in order; out of the statistics.",
     )
+    condenser: str | None = Field(
+        default=None,
+        description="Model that condenses old turns for the strategy `condense`; the arm's own when absent.",
+    )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The strategy's own parameters.")
 
     @model_validator(mode="after")

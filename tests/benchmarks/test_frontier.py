@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
+import strategies
 from benchmarks import frontier
-from gateway.settings import load
+from gateway.settings import Settings, load
 
 
-def test_every_placement_is_an_arm_on_both_models_that_the_settings_take(tmp_path: Path) -> None:
+def settings_of(text: str, tmp_path: Path) -> Settings:
     path = tmp_path / "gattway.toml"
-    path.write_text(frontier.config(), encoding="utf-8")
-    settings = load(path)
-    arms = settings.experiments["frontier"].arms
+    path.write_text(text, encoding="utf-8")
+    return load(path)
+
+
+def test_every_strategy_is_an_arm_on_both_models_with_a_cache_of_its_own(tmp_path: Path) -> None:
+    arms = settings_of(frontier.config(frontier.arms()), tmp_path).experiments["frontier"].arms
     assert len(arms) == len(frontier.arms()) == 2 * len(frontier.PLACEMENTS)
     assert arms["mini-gatt-every-4"].parameters == {"k": 4}
-    assert len({arm.model for arm in arms.values()}) == len(arms)  # no arm warms another one's prefix cache
-    assert set(tomllib.loads(frontier.config())["models"]) == set(arms)
+    assert len({arm.model for arm in arms.values()}) == len(arms)
+    assert {arm.strategy for arm in arms.values()} | {frontier.BUDGET} == set(strategies.FACTORIES)
+
+
+def test_within_budget_chooses_by_what_the_first_round_has_shown(tmp_path: Path) -> None:
+    figures = {"once": (0.1, 1e-3), "last-turn": (0.76, 3e-3), "every-turn": (0.9, 2e-3)}
+    points = [
+        {
+            "model": model,
+            "placement": one.label,
+            "strategy": one.strategy,
+            "parameters": one.parameters,
+            "kept": figures.get(one.label, (0.3, 1e-3))[0],
+            "cost_usd_mean": figures.get(one.label, (0.3, 1e-3))[1],
+        }
+        for model, one in frontier.arms()
+    ]
+    arms = settings_of(frontier.config(frontier.budget_arms(points)), tmp_path).experiments["frontier"].arms
+    assert set(arms) == {f"{model}-within-budget" for model in frontier.MODELS}
+    strategy = arms["mini-base-within-budget"].build([])
+    messages = [{"role": "system", "content": "I"}, {"role": "user", "content": "U"}]
+    assert strategy.place(messages) == [{"role": "user", "content": "U\n\nI"}]
+    assert strategy.append_only  # every-turn: last-turn keeps it too, and costs more
 
 
 def test_the_frontier_holds_what_nothing_else_beats() -> None:

@@ -64,6 +64,14 @@ def test_on_drift_asks_for_two_failures_when_false_alarms_are_dear_and_can_stay(
     assert lost == ["U1", "U2", *(f"U{turn}\n\nSay aha." for turn in (3, 4, 5))]
 
 
+def test_on_drift_that_moves_keeps_a_single_copy_in_the_newest_turn() -> None:
+    strategy = strategies.make("on-drift", checks=CHECKS, copies=0, moves=True)
+    assert not strategy.append_only
+    assert users(strategy.place(history("aha", "aha"))) == ["U1", "U2", "U3"]
+    assert users(strategy.place(history("aha", "no"))) == ["U1", "U2", "U3\n\nSay aha."]
+    assert users(strategy.place(history("aha", "no", "aha", "aha"))) == ["U1", "U2", "U3", "U4", "U5\n\nSay aha."]
+
+
 def test_on_drift_is_once_where_nothing_can_be_decided() -> None:
     strategy = strategies.make("on-drift", checks=[], detect=True)
     messages = history("x", "y", instruction="Be profound.")
@@ -93,6 +101,35 @@ def test_few_shot_shows_the_examples_nearest_to_the_first_question() -> None:
     assert [m["content"] for m in placed] == ["I", examples[1]["user"], "P", "What is the capital of Chile?"]
 
 
+@pytest.fixture(scope="module")
+def static_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A static embedding model in which a few words mean weather, and others money."""
+    numpy = pytest.importorskip("numpy")
+    model2vec = pytest.importorskip("model2vec")
+    tokenizers = pytest.importorskip("tokenizers")
+    words = ["[UNK]", "[PAD]", "rain", "umbrella", "cloudy", "price", "invoice", "bill", "what", "is"]
+    vectors = [[0, 0]] * 2 + [[1, 0.1], [0.9, 0], [1, 0]] + [[0, 1], [0.1, 1], [0, 0.9]] + [[0.01, 0.01]] * 2
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    folder = tmp_path_factory.mktemp("static")
+    model2vec.StaticModel(numpy.array(vectors, dtype=numpy.float32), tokenizer).save_pretrained(folder)
+    return str(folder)
+
+
+def test_few_shot_by_embeddings_finds_what_is_meant_where_no_word_is_shared(static_model: str) -> None:
+    examples = [{"user": "what is price", "assistant": "P"}, {"user": "rain umbrella", "assistant": "R"}]
+    messages = [{"role": "user", "content": "what is cloudy"}]
+    by_words = strategies.make("few-shot", examples=examples, n=1).place(messages)
+    by_meaning = strategies.make("few-shot", examples=examples, n=1, embeddings=static_model)
+    assert by_words[1]["content"] == "P"
+    assert by_meaning.place(messages)[1]["content"] == "R"
+    assert by_meaning.place([{"role": "user", "content": "bill"}])[1]["content"] == "P"
+    assert by_meaning.place([{"role": "user", "content": "zzz"}])[1]["content"] == "P"  # nothing known: the first
+    longer = [*messages, {"role": "assistant", "content": "x"}, {"role": "user", "content": "bill"}]
+    assert by_meaning.place(longer)[:2] == by_meaning.place(messages)[:2]  # the first question's, for good
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
@@ -106,6 +143,15 @@ def test_few_shot_shows_the_examples_nearest_to_the_first_question() -> None:
         ("drop-oldest", {"max_chars": 9, "then": "drop-oldest"}, "another strategy"),
         ("few-shot", {"examples": [{"user": "x"}]}, "examples[0] must have the texts"),
         ("few-shot", {"examples": []}, "at least one pair"),
+        ("few-shot", {"examples": [{"user": "x", "assistant": "y"}], "embeddings": "a-name"}, "must be the folder"),
+        (
+            "few-shot",
+            {"examples": [{"user": "x", "assistant": "y"}], "embeddings": "docs"},
+            "no static embedding model",
+        ),
+        ("on-drift", {"checks": [], "moves": 1}, "moves must be true or false"),
+        ("condense", {"max_chars": 0}, "max_chars must be a whole number from 1"),
+        ("condense", {"max_chars": 9, "then": "condense"}, "another strategy"),
         ("few-shot", {"examples": [{"user": "x", "assistant": "y"}], "by": "middle"}, "'first' or 'last'"),
     ],
 )

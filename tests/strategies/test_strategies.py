@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import strategies
 from strategies.base import Incremental
+from strategies.condense import Condense
 from strategies.instruction import text_of
 from strategies.within_budget import WithinBudget
 
@@ -51,8 +52,24 @@ CANDIDATES = [{"name": name, "strategy": name} for name in ("once", "last-turn",
 CHECKS = [{"kind": "contains", "text": "a"}]
 
 
+class SummaryOfAnything(dict[str, str]):
+    """A memory that knows every key."""
+
+    def __missing__(self, key: str) -> str:
+        return f"S{key[:4]}"
+
+    def get(self, key: str, default: object = None) -> str:  # type: ignore[override]
+        return self[key]
+
+
+def condensing() -> strategies.Strategy:
+    strategy = Condense(max_chars=20, then="every-turn")
+    strategy.summaries = SummaryOfAnything()
+    return strategy
+
+
 def every_strategy() -> list[strategies.Strategy]:
-    needing = ("on-drift", "drop-oldest", "few-shot", "within-budget")
+    needing = ("on-drift", "drop-oldest", "few-shot", "condense", "within-budget")
     without_needs = [name for name in strategies.FACTORIES if name not in needing]
     return [
         *(strategies.make(name) for name in without_needs),
@@ -66,6 +83,9 @@ def every_strategy() -> list[strategies.Strategy]:
         strategies.make("within-budget", adherence=0.9, candidates=CANDIDATES),
         strategies.make("drop-oldest", max_chars=20),
         strategies.make("drop-oldest", max_chars=20, then="every-turn"),
+        strategies.make("on-drift", checks=CHECKS, copies=0, moves=True),
+        strategies.make("condense", max_chars=20),
+        condensing(),
         strategies.make("few-shot", examples=EXAMPLES, n=2),
         strategies.make("few-shot", examples=EXAMPLES, n=1, by="last"),
     ]
@@ -121,7 +141,7 @@ def test_assistant_and_tool_messages_and_cache_marked_parts_are_never_touched(
     placed = strategy.place(history)
     theirs = [m for m in history if m["role"] in ("assistant", "tool")]
     ours = [m for m in placed if m["role"] in ("assistant", "tool")]
-    if strategy.name == "drop-oldest":  # whole turns may go, from the oldest on
+    if strategy.name in ("drop-oldest", "condense"):  # whole turns may go, from the oldest on
         assert ours == theirs[len(theirs) - len(ours) :]
         return
     assert ours[len(ours) - len(theirs) :] == theirs
