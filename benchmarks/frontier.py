@@ -225,7 +225,7 @@ def markdown(result: dict[str, Any]) -> str:
             f"{result['points'][0]['conversations']} conversations of {result['turns']} turns with each arm; adherence "
             "over all turns and at the last; tokens and cost are the ledger's means per conversation, each arm with a "
             f"prefix cache of its own. `{BUDGET}` was to keep {KEPT_AT_LEAST:.0%} and stands with what it chose. "
-            "`few-shot` shows one example that has nothing to do with the instructions, for these differ between scripts; "
+            "`few-shot` shows one example that has nothing to do with the instructions, for these differ by script; "
             "`condense` has its own small model condense, which was never taught to.",
             "",
             *markdown_table(headings, lines, left=2),

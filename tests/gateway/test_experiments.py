@@ -11,6 +11,9 @@ from gateway.build import build
 from gateway.errors import ConfigError
 from gateway.experiments.assignment import deal, position
 from gateway.experiments.bandit import Tally, best_shares
+from gateway.experiments.split import Audience
+from gateway.ledger.database import open_database
+from gateway.ledger.schema import assignments
 from gateway.settings import load
 from tests.gateway.experiment_config import CONFIG, running, until
 
@@ -61,6 +64,26 @@ def test_the_audience_is_chosen_by_header(tmp_path: Path) -> None:
     assert excluded == {"in": None, "out": "audience", "none": "audience"}
 
 
+def test_the_audience_is_chosen_by_key() -> None:
+    audience = Audience(keys=frozenset({"ann", "bob"}))
+    assert [audience.holds(name, {}) for name in ("ann", "bob", "eve", None)] == [True, True, False, False]
+
+
+def test_the_exposure_is_recorded_once_with_what_was_known_before_the_arm_could_act(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "Be odd."}, {"role": "user", "content": "Hi"}]
+    with running(tmp_path, TWO.format(more="")) as gateway:
+        answer = gateway.ask(messages, x_conversation_id="c").json()["choices"][0]["message"]
+        gateway.ask([*messages, answer, {"role": "user", "content": "And more."}], x_conversation_id="c")
+        arm = gateway.rows("c")[0]["arm"]
+    engine = open_database(tmp_path / "ledger.db")
+    with engine.connect() as connection:
+        (exposure,) = connection.execute(assignments.select()).mappings()
+    engine.dispose()
+    assert (exposure["arm"], exposure["turn"], exposure["excluded"]) == (arm, 1, None)
+    assert (exposure["instruction_chars"], exposure["prompt_chars"]) == (7, 9)
+    assert (exposure["policy"], exposure["propensity"], exposure["weights"]) == ("fixed", 0.5, '{"a":0.5,"b":0.5}')
+
+
 def test_weights_changed_while_running_move_no_conversation_and_survive_a_restart(tmp_path: Path) -> None:
     ids = [f"c{index}" for index in range(8)]
     with running(tmp_path, TWO.format(more="")) as gateway:
@@ -108,6 +131,11 @@ def test_what_is_left_out_says_why(tmp_path: Path) -> None:
         title = "### Task:\nGenerate a concise, 3-5 word title for the chat history"
         gateway.ask(title, x_conversation_id="auxiliary")
         excluded = [gateway.rows(one)[0]["excluded"] for one in ("fallback", "forced", "auxiliary")]
+        text = httpx.get(f"{gateway.url}/metrics", timeout=20).text
+    counted = [line for line in text.splitlines() if line.startswith("gattway_excluded_turns_total")]
+    assert sorted(line.split('reason="')[1] for line in counted) == [
+        f'{reason}"}} 1.0' for reason in ("auxiliary", "fallback", "forced")
+    ]
     assert excluded == ["fallback", "forced", "auxiliary"]
 
 

@@ -234,6 +234,24 @@ def test_a_split_that_is_not_as_meant_stops_the_decision() -> None:
     assert statistics.sample_ratio_p({"a": 9}, {"a": 9.0}) is None
 
 
+def test_crossovers_and_survivorship_are_said() -> None:
+    from gateway.experiments.words import verdict
+
+    ratio = {"observed": {"a": 9, "b": 9}, "expected": {"a": 9, "b": 9}, "p": 1.0, "ok": True}
+    comparison = {"arm": "b", "baseline": "a", "differences": {}, "survival_differs": True}
+    said = verdict(
+        {
+            "checks": {"sample_ratio": ratio, "crossover": {"conversations": 3, "ok": False}},
+            "arms": {"a": {"conversations": 99}, "b": {"conversations": 99}},
+            "comparisons": [comparison],
+            "horizon_turns": 4,
+        }
+    )
+    assert said[0].startswith("3 conversations were answered by more than one arm")
+    assert "do not get equally long: late turns compare survivors" in said[-1]
+    assert said[-1].endswith("at the horizon of 4 turns.")
+
+
 def moments(n: int, adherent: float, judged: float) -> Moments:
     one = {"adherent": adherent, "judged": judged, "prompt_chars": 10.0}
     sums = {name: n * x for name, x in one.items()}
