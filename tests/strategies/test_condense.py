@@ -39,7 +39,7 @@ def talk(strategy: Condense, turns: list[int], answered: bool = True) -> list[li
     return sent
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(turns=st.lists(st.integers(2, 40), max_size=12), answered=st.booleans())
 def test_between_two_cuts_the_prompt_only_grows_and_a_cut_leaves_room(turns: list[int], answered: bool) -> None:
     strategy = Condense(max_chars=60)

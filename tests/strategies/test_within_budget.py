@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import strategies
@@ -30,6 +30,7 @@ def candidates(*figures: tuple[float | None, float | None]) -> list[dict[str, An
     ]
 
 
+@settings(deadline=None)
 @given(figures=st.tuples(*[st.tuples(KEPT, COST)] * 3), adherence=st.floats(0, 0.99))
 def test_what_is_chosen_keeps_the_adherence_and_nothing_cheaper_does(
     figures: tuple[tuple[float | None, float | None], ...], adherence: float
