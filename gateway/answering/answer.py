@@ -38,7 +38,7 @@ class Answer:
         self._head = new_head(model.name)
         self._relay = Relay(self._head, wants_usage=wants_usage)
         self._reply: Reply | None = None
-        self._events: AsyncIterator[list[bytes]] | None = None
+        self._events: AsyncIterator[bytes] | None = None
 
     @property
     def seen(self) -> Observation:

@@ -5,11 +5,10 @@ All of it before the first byte: once a client has seen a part of an answer, the
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
-
-import tenacity
 
 from gateway.answering.breaker import Breaker
 from gateway.catalogue import Model
@@ -60,13 +59,16 @@ class Attempts:
             self._breaker.failed(model.name)
 
     async def _ask(self, model: Model, ask: Callable[[Model], Awaitable[T]], tries: int) -> T:
-        retrying = tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(tries),
-            retry=tenacity.retry_if_exception(self._is_retried),
-            wait=self._wait,
-            reraise=True,
-        )
-        return await retrying(self._ask_once, model, ask)
+        attempt = 1
+        while True:
+            try:
+                return await self._ask_once(model, ask)
+            except UpstreamError as error:
+                if attempt >= tries or not self._is_retried(error):
+                    raise
+                wait_s = self._wait_s(error, attempt)
+            await asyncio.sleep(wait_s)
+            attempt += 1
 
     async def _ask_once(self, model: Model, ask: Callable[[Model], Awaitable[T]]) -> T:
         rest = self._breaker.rests_for(model.name)
@@ -94,15 +96,13 @@ class Attempts:
             return error.upstream_status in RETRIED_STATUSES and (wait is None or wait <= self._settings.max_wait_s)
         return isinstance(error, UpstreamError)
 
-    def _wait(self, state: tenacity.RetryCallState) -> float:
+    def _wait_s(self, error: UpstreamError, attempt: int) -> float:
         """Seconds to the next attempt: what the upstream asked for, else exponential with full jitter
         (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)."""
-        error = state.outcome.exception() if state.outcome else None
         asked = retry_after_s(error.headers) if isinstance(error, UpstreamStatus) else None
         if asked is not None:
             return asked
-        longest = min(self._settings.max_wait_s, self._settings.first_wait_s * 2 ** (state.attempt_number - 1))
-        return random.uniform(0, longest)
+        return random.uniform(0, min(self._settings.max_wait_s, self._settings.first_wait_s * 2 ** (attempt - 1)))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -19,7 +19,7 @@ from gateway.ledger.records import Turn
 from gateway.upstreams.base import Reply
 from gateway.wire.named_body import NamedBody
 from gateway.wire.overheard import Overheard
-from gateway.wire.sse import event, whole_events
+from gateway.wire.sse import event, split_events, whole_events
 
 T = TypeVar("T")
 HANDED_ON = ("accept", "openai-beta")
@@ -36,7 +36,7 @@ class OtherAnswer(Ending):
         self._asked = asked
         self._arrival = arrival
         self._reply: Reply | None = None
-        self._reads: AsyncIterator[bytes | list[bytes]] | None = None
+        self._reads: AsyncIterator[bytes] | None = None
         self._first: bytes | None = None
         self._seen = Overheard()
 
@@ -119,12 +119,11 @@ class OtherAnswer(Ending):
         read = await self._in_time(anext(self._reads, None))
         if read is None:
             self._seen.end_of_body()
-        elif isinstance(read, bytes):
-            self._seen.see_bytes(read)
-        else:
-            for raw in read:
+        elif self._is_event_stream:
+            for raw in split_events(read):
                 self._seen.see_event(raw)
-            read = b"".join(read)
+        else:
+            self._seen.see_bytes(read)
         return read
 
     async def _in_time(self, step: Awaitable[T]) -> T:

@@ -3,19 +3,22 @@
 An OpenAI client wants `data:` lines and nothing else: events are taken apart and put together again without `event:`,
 `id:` and `retry:` lines and without the upstream's own comments. The usage that the gateway asked for on its own
 account is kept from clients that did not ask.
+
+Most events of an answer differ from one another in their text alone. Once one of them has been read, those like it are
+known by the bytes around their text, and a whole read of them goes on as it came (`gateway.wire.alike`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from gateway.errors import GatewayError, UpstreamStatus, UpstreamUnavailable
+from gateway.wire.alike import Alike
 from gateway.wire.observe import Observation, is_usage_only
 from gateway.wire.required import Head, fill_chunk
-from gateway.wire.sse import data_of
+from gateway.wire.sse import data_of, event_end
 
 
 class Relay:
@@ -29,28 +32,41 @@ class Relay:
     def __init__(self, head: Head, *, wants_usage: bool) -> None:
         self._head = head
         self._wants_usage = wants_usage
+        self._alike = Alike()
         self._failure: GatewayError | None = None
         self.seen = Observation()
         self.done = False
 
-    def take(self, events: Sequence[bytes]) -> bytes:
+    def take(self, events: bytes) -> bytes:
         """The bytes for the client; b"" when none of the events is for it.
+
+        Args:
+            events: whole events, one behind the other.
 
         Raises:
             UpstreamError: an event that is an error, or none at all. Good events ahead of it are returned first, and
                 the error is raised by the next call.
         """
         self.raise_failure()
-        forward = b""
-        for raw in events:
+        forward: list[bytes] = []
+        at = 0
+        while at < len(events) and not self.done:
+            run = self._alike.run(events, at)
+            if run is not None:
+                self.seen.text.append(run.text)
+                forward.append(events[at : run.end])
+                at = run.end
+                continue
+            end = event_end(events, at)
             try:
-                forward += self._one(raw)
+                forward.append(self._one(events[at:end]))
             except GatewayError as error:
-                if not forward:
+                if not any(forward):
                     raise
                 self._failure = error
                 break
-        return forward
+            at = end
+        return b"".join(forward)
 
     def raise_failure(self) -> None:
         """Raise the error that came right behind the events of the last call, if there was one."""
@@ -58,7 +74,7 @@ class Relay:
             raise self._failure
 
     def _one(self, raw: bytes) -> bytes:
-        data = None if self.done else data_of(raw)
+        data = data_of(raw)
         if data is None:
             return b""
         if data == b"[DONE]":
@@ -76,6 +92,8 @@ class Relay:
             changed = True
         if changed or b"\n" in data:
             data = orjson.dumps(chunk)
+        else:
+            self._alike.learn(raw, chunk)
         return b"data: " + data + b"\n\n"
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Mapping
+from typing import TypeVar
 
 from fastapi import Request
+from starlette.types import Receive
 
 from gateway.answering.arrival import Arrival
 from gateway.errors import BodyTooLarge, ClientLeft
@@ -17,7 +18,14 @@ T = TypeVar("T")
 
 def arrival_of(request: Request) -> Arrival:
     """What is known of a request before its body is read."""
-    return Arrival(request.state.request_id, request.headers, request.state.key, time.perf_counter())
+    scope = request.scope
+    state = scope["state"]
+    return Arrival(state["request_id"], _headers(scope["headers"]), state["key"], time.perf_counter())
+
+
+def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """By name in small letters, as ASGI gives them; of a name that comes twice, the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)}
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -31,25 +39,46 @@ async def read_body(request: Request, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
+class Watch:
+    """While its block runs, cancels the task that runs it as soon as the client closes the connection."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left = False
+
+    def __enter__(self) -> Watch:
+        """Begin to watch."""
+        task = asyncio.current_task()
+        assert task is not None, "a request is answered in a task"
+        self._task = task
+        self._watching = asyncio.ensure_future(self._until_left())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Watch no more."""
+        self._watching.cancel()
+
+    def client_left(self) -> bool:
+        """Whether the cancellation that has just come was the watch's own, which it then takes back."""
+        return self._left and self._task.uncancel() == 0
+
+    async def _until_left(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        self._task.cancel()
+
+
+async def unless_client_leaves(request: Request, work: Awaitable[T]) -> T:
     """Do `work`, or cancel it when the client closes the connection first.
 
     Raises:
         ClientLeft: nobody is there to answer any more.
     """
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientLeft("The client closed the connection.")
-        return task.result()
-    finally:
-        watch.cancel()
-        if not task.done():
-            task.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    with Watch(request.receive) as watch:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not watch.client_left():
+                raise
+            raise ClientLeft("The client closed the connection.") from None

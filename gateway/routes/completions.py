@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.chat import Chat
 from gateway.routes.client import arrival_of, read_body, unless_client_leaves
 from gateway.routes.schema import completes, takes
-from gateway.routes.stream import event_stream
+from gateway.routes.stream import EventStream
 from gateway.wire.request import parse
 
 
@@ -27,6 +27,6 @@ def router(chat: Chat, max_body_bytes: int) -> APIRouter:
         exchange = await unless_client_leaves(request, chat.complete(asked, arrival))
         if not asked.stream:
             return Response(exchange.body, media_type="application/json", headers=exchange.headers)
-        return event_stream(exchange.stream(), exchange.headers)
+        return EventStream(exchange.stream(), exchange.headers)
 
     return routes

@@ -2,20 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
 
-from fastapi import Response
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-KEEP_ALIVE_S = 15
+from gateway.routes.client import Watch
+
+KEEP_ALIVE_S = 15.0
+KEEP_ALIVE = b": keep-alive\n\n"
+_HEADERS = {"cache-control": "no-store", "connection": "keep-alive", "x-accel-buffering": "no"}
 
 
-def event_stream(events: AsyncIterator[bytes], headers: Mapping[str, str]) -> Response:
-    """Server-sent events as they come, with a comment every `KEEP_ALIVE_S` seconds; ends when the client leaves."""
-    return EventSourceResponse(
-        events,
-        headers=headers,
-        ping=KEEP_ALIVE_S,
-        ping_message_factory=lambda: ServerSentEvent(comment="keep-alive", sep="\n"),
-        sep="\n",
-    )
+class EventStream(Response):
+    """Server-sent events as they come, with a comment wherever `KEEP_ALIVE_S` seconds bring none.
+
+    When the client leaves, the source is closed at once, wherever it stands (docs/adr/027).
+
+    Args:
+        events: whole events in each of its chunks.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers({**_HEADERS, **headers, "content-type": f"{self.media_type}; charset=utf-8"})
+        self._events = events
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """As they are given: the length is not known, and the type is among them."""
+        self.raw_headers = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        keeping = _KeptAlive(send)
+        try:
+            with Watch(receive) as watch:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                try:
+                    async for chunk in self._events:
+                        await keeping.send(chunk)
+                    await keeping.end()
+                except asyncio.CancelledError:
+                    if not watch.client_left():
+                        raise
+        finally:
+            keeping.stop()
+            await self._events.aclose()
+
+
+class _KeptAlive:
+    """Sends chunks, and a comment when none has come for long."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._turn = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._sent_at = self._loop.time()
+        self._timer = self._loop.call_later(KEEP_ALIVE_S, self._look)
+        self._comment: asyncio.Task[None] | None = None
+
+    async def send(self, chunk: bytes) -> None:
+        async with self._turn:
+            self._sent_at = self._loop.time()
+            await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def end(self) -> None:
+        self.stop()
+        async with self._turn:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
+
+    def _look(self) -> None:
+        quiet_s = self._loop.time() - self._sent_at
+        if quiet_s >= KEEP_ALIVE_S - 0.01:
+            self._comment = self._loop.create_task(self.send(KEEP_ALIVE))
+            quiet_s = 0.0
+        self._timer = self._loop.call_later(KEEP_ALIVE_S - quiet_s, self._look)

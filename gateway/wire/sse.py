@@ -7,7 +7,7 @@ always whole events, so that a keep-alive comment or an error can stand between 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import orjson
 
@@ -23,8 +23,8 @@ def event(data: object) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-async def whole_events(reads: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    """Regroup socket reads into lists of whole events, borders included; each read's events stay together.
+async def whole_events(reads: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Regroup socket reads so that each holds whole events, borders included, as many as have come.
 
     Text after the last border is handed on as an event of its own when the stream ends: some servers leave out
     the last blank line.
@@ -35,17 +35,37 @@ async def whole_events(reads: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]
     rest = b""
     async for read in reads:
         buffer = rest + read if rest else read
-        events, start = [], 0
-        for border in _BORDER.finditer(buffer):
-            events.append(buffer[start : border.end()])
-            start = border.end()
-        rest = buffer[start:]
-        if events:
-            yield events
+        end = _last_border(buffer, max(0, len(rest) - 3))
+        rest = buffer[end:]
+        if end:
+            yield buffer[:end] if rest else buffer
         if len(rest) > MAX_EVENT_BYTES:
             raise UpstreamUnavailable(f"The upstream sent an event of over {MAX_EVENT_BYTES} bytes.")
     if rest.strip():
-        yield [rest.rstrip(b"\r\n") + b"\n\n"]
+        yield rest.rstrip(b"\r\n") + b"\n\n"
+
+
+def event_end(events: bytes, at: int) -> int:
+    """Where the event ends that begins at `at`, its border included."""
+    border = _BORDER.search(events, at)
+    return border.end() if border else len(events)
+
+
+def split_events(events: bytes) -> Iterator[bytes]:
+    """Whole events one by one."""
+    at = 0
+    while at < len(events):
+        end = event_end(events, at)
+        yield events[at:end]
+        at = end
+
+
+def _last_border(buffer: bytes, begin: int) -> int:
+    """Where the last border ends behind `begin`; 0 where there is none."""
+    if buffer.endswith(b"\n\n"):
+        return len(buffer)
+    found = ((buffer.rfind(border, begin), len(border)) for border in (b"\n\n", b"\r\n\r\n", b"\r\r"))
+    return max((at + length for at, length in found if at >= 0), default=0)
 
 
 def data_of(raw: bytes) -> bytes | None:

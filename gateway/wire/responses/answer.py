@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -54,7 +54,7 @@ class Answer:
         self._take({**completion, "choices": choices})
         return self._end()
 
-    async def events(self, chat_events: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async def events(self, chat_events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         """Typed events for a stream of chat completion events, each of these on a line of its own."""
         async with aclosing(chat_events) as reads:
             async for read in reads:

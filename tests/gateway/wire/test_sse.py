@@ -9,7 +9,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.sse import data_of, event, whole_events
+from gateway.wire.sse import data_of, event, split_events, whole_events
 
 
 async def regrouped(reads: list[bytes]) -> list[bytes]:
@@ -17,7 +17,7 @@ async def regrouped(reads: list[bytes]) -> list[bytes]:
         for read in reads:
             yield read
 
-    return [raw async for events in whole_events(source()) for raw in events]
+    return [raw async for events in whole_events(source()) for raw in split_events(events)]
 
 
 @given(
