@@ -53,7 +53,9 @@ def create_app(settings: Settings, catalogue: Catalogue) -> FastAPI:
     app = FastAPI(title="gattway", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.draining = parts.draining
     app.state.metrics = parts.metrics
-    for router in _routers(settings, parts):
+    chat = completions.Completions(parts.chat, settings.server.max_body_bytes)
+    app.router.routes.insert(0, chat.routed())
+    for router in _routers(settings, parts, chat):
         app.include_router(router)
     app.mount("/ui", _page(settings, app))
     answer_errors(app, parts.metrics)
@@ -62,10 +64,10 @@ def create_app(settings: Settings, catalogue: Catalogue) -> FastAPI:
     return app
 
 
-def _routers(settings: Settings, parts: Parts) -> list[APIRouter]:
+def _routers(settings: Settings, parts: Parts, chat: completions.Completions) -> list[APIRouter]:
     max_body_bytes, books = settings.server.max_body_bytes, parts.books
     routers = [
-        completions.router(parts.chat, max_body_bytes),
+        chat.described(),
         responses.router(parts.chat, StoredResponses(books.lookup, books.content), max_body_bytes),
         models.router(parts.catalogue, int(time.time())),
         content.router(books, is_kept=settings.ledger.store_content),

@@ -50,6 +50,7 @@ Memory = Recent[tuple[int, str | None, int], _Counted]
 one before. For strategies that live as long as it does."""
 
 MEMORY_LIMIT = 50_000
+_ONCE = strategies.make("once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def count_placement(
         memory: what earlier turns were counted as; strategies that only append are then counted from there.
     """
     text = turn.instruction or strategies.instruction_of(turn.messages)
-    once = strategies.make("once").place(turn.messages, turn.instruction)
+    once = _ONCE.place(turn.messages, turn.instruction)
     counting = _Counting(counter, turn, text, once, memory)
     overlaps: dict[str, Overlap] = {}
     own, overlaps[turn.strategy.name] = counting.overlap(turn.strategy, turn.placed)

@@ -46,11 +46,16 @@ class Rates:
 
     def as_dict(self) -> dict[str, float]:
         """Kind to rate, rounded to what providers state; unstated ones left out."""
-        return {name: round(rate, 6) for name, rate in self._stated()}
+        return dict(_rounded(self))
 
     def _stated(self) -> list[tuple[str, float]]:
         rates = ((one.name, getattr(self, one.name)) for one in fields(self))
         return [(name, rate) for name, rate in rates if rate is not None]
+
+
+@functools.lru_cache(maxsize=1024)
+def _rounded(rates: Rates) -> dict[str, float]:
+    return {name: round(rate, 6) for name, rate in rates._stated()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ from strategies.instruction import text_of
 
 QUEUED_AT_MOST = 2000
 WORKERS = 4
+"""Judges that are asked at the same time, and visits to a thread."""
+TOGETHER = 32
+"""Answers that one visit checks."""
 STOP_WITHIN_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ class Examiner:
         self._metrics = metrics
         self._queue: asyncio.Queue[Ended] = asyncio.Queue(queued_at_most)
         self._workers: list[asyncio.Task[None]] = []
+        self._judging = asyncio.Semaphore(WORKERS)
 
     def offer(self, ended: Ended) -> None:
         """Have an answer examined some time, if its conversation is in the sample; returns at once."""
@@ -89,21 +93,38 @@ class Examiner:
 
     async def _work(self) -> None:
         while True:
-            ended = await self._queue.get()
+            waiting = [await self._queue.get()]
+            while len(waiting) < TOGETHER and not self._queue.empty():
+                waiting.append(self._queue.get_nowait())
             try:
-                await self._examine(ended, self._plans[ended.row.experiment or ""])
+                await self._examine_all(waiting)
             except GatewayError as error:
-                log.warning("a verdict could not be written: %s", error.message)
+                log.warning("verdicts could not be written: %s", error.message)
             except Exception:
                 log.exception("an examination failed")
             finally:
-                self._queue.task_done()
+                for _ in waiting:
+                    self._queue.task_done()
 
-    async def _examine(self, ended: Ended, plan: Examination) -> None:
-        instruction = ended.instruction or instruction_of(ended.messages)
-        if not instruction:
+    async def _examine_all(self, waiting: list[Ended]) -> None:
+        """Check answers in one visit to a thread, have the judges asked side by side, and write all verdicts at once:
+        in a rush each answer by itself would cost as much as the turn did."""
+        instructed = [
+            (self._plans[ended.row.experiment or ""], instruction, ended)
+            for ended in waiting
+            if (instruction := ended.instruction or instruction_of(ended.messages))
+        ]
+        if not instructed:
             return
-        found = await asyncio.to_thread(_checked, plan, instruction, ended.reply)
+        found = await asyncio.to_thread(_checked, instructed)
+        said = await asyncio.gather(
+            *(self._ruled(*one, checked) for one, checked in zip(instructed, found, strict=True))
+        )
+        verdicts = [verdict for some in said for verdict in some]
+        if verdicts:
+            await self._amend(Amendment(verdicts))
+
+    async def _ruled(self, plan: Examination, instruction: str, ended: Ended, found: bool | None) -> list[Verdict]:
         said: list[tuple[str, bool | None]] = [(CHECKS, found)] if found is not None else []
         if plan.judge is not None and position("judge", ended.row.conversation_id) < plan.judge_sample:
             said.append((f"{JUDGE}:{plan.judge.name}", await self._judged(plan.judge, instruction, ended)))
@@ -111,23 +132,30 @@ class Examiner:
         ruling = next((adherent for _, adherent in said if adherent is not None), None)
         self._metrics.count_adherence(row.experiment, row.arm, row.turn, ruling)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        verdicts = [
+        return [
             Verdict(row.request_id, source, row.experiment or "", row.arm or "", adherent, now)
             for source, adherent in said
         ]
-        if verdicts:
-            await self._amend(Amendment(verdicts))
 
     async def _judged(self, judge: Model, instruction: str, ended: Ended) -> bool | None:
         """The judge's verdict; None for rubbish and for a judge that does not answer."""
         user = next((m for m in reversed(ended.messages) if m.get("role") == "user"), {})
         messages = judges.messages(instruction, text_of(user.get("content")), ended.reply)
         try:
-            return judges.read(await self._ask(judge, list(messages)))
+            async with self._judging:
+                return judges.read(await self._ask(judge, list(messages)))
         except GatewayError as error:
             log.info("the judge %s gave no verdict: %s", judge.name, error.message)
             return None
 
 
-def _checked(plan: Examination, instruction: str, reply: str) -> bool | None:
-    return verdict(plan.finder.checks(instruction), reply)
+def _checked(answers: list[tuple[Examination, str, Ended]]) -> list[bool | None]:
+    """What the checks say of each; None where they cannot tell, or break."""
+    found: list[bool | None] = []
+    for plan, instruction, ended in answers:
+        try:
+            found.append(verdict(plan.finder.checks(instruction), ended.reply))
+        except Exception:
+            log.exception("an examination failed")
+            found.append(None)
+    return found

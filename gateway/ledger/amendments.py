@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 
-from sqlalchemy import Connection, and_, case, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, func, update
 from sqlalchemy.dialects.sqlite import insert
 
 from gateway.ledger.records import Feedback, Verdict
 from gateway.ledger.schema import feedback, turns, verdicts
 
 FEEDBACK, CHECKS, JUDGE = "feedback", "checks", "judge"
+
+# Written out: a verdict follows most answers, and Core takes several times as long for it (`gateway.ledger.commit`).
+_KEEP = f"INSERT OR REPLACE INTO verdicts ({', '.join(verdicts.c.keys())}) VALUES ({', '.join('?' * len(verdicts.c))})"
+# Unless a better source has spoken; a verdict gives way to none that is unknown.
+_RULE = f"""
+    UPDATE turns SET adherent = ?1, adherence_source = ?2 WHERE request_id = ?3 AND (adherent IS NULL OR ?1 IS NOT NULL)
+    AND (adherent IS NULL AND ?1 IS NOT NULL OR ?4 >= CASE
+        WHEN adherence_source = '{FEEDBACK}' THEN 3 WHEN adherence_source = '{CHECKS}' THEN 2
+        WHEN adherence_source IS NOT NULL THEN 1 ELSE 0 END)
+"""
+_values_of_verdict = attrgetter(*verdicts.c.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +37,22 @@ class Amendment:
     verdicts: Sequence[Verdict] = ()
     feedback: Sequence[Feedback] = field(default=())
 
-    def apply(self, connection: Connection) -> list[str]:
-        """Write it; returns the ids of the requests whose rows have changed."""
-        changed: set[str] = set()
-        for verdict in self.verdicts:
-            changed.update(_judged(connection, verdict))
+    def apply(self, connection: Connection) -> None:
+        """Write it."""
+        if self.verdicts:
+            connection.exec_driver_sql(_KEEP, [_values_of_verdict(verdict) for verdict in self.verdicts])
+            connection.exec_driver_sql(_RULE, [_ruling(verdict) for verdict in self.verdicts])
         for given in self.feedback:
             connection.execute(insert(feedback).on_conflict_do_nothing(), asdict(given))
             if given.adherent is not None:
-                changed.update(_told(connection, given))
-        return sorted(changed)
+                _told(connection, given)
 
 
-def _judged(connection: Connection, verdict: Verdict) -> list[str]:
-    same = and_(verdicts.c.request_id == verdict.request_id, verdicts.c.source == verdict.source)
-    connection.execute(delete(verdicts).where(same))
-    connection.execute(verdicts.insert(), asdict(verdict))
-    return _ruled(connection, turns.c.request_id == verdict.request_id, verdict.adherent, verdict.source)
+def _ruling(verdict: Verdict) -> tuple[bool | None, str, str, int]:
+    return verdict.adherent, verdict.source, verdict.request_id, _rank(verdict.source)
 
 
-def _told(connection: Connection, given: Feedback) -> list[str]:
+def _told(connection: Connection, given: Feedback) -> None:
     if given.request_id is not None:
         condition = turns.c.request_id == given.request_id
     else:
@@ -55,25 +63,8 @@ def _told(connection: Connection, given: Feedback) -> list[str]:
             turns.c.shadow_of.is_(None),
             turns.c.status == "ok",
         )
-    return _ruled(connection, condition, given.adherent, FEEDBACK)
-
-
-def _ruled(connection: Connection, condition: object, adherent: bool | None, source: str) -> list[str]:
-    """Put a verdict into the rows, unless a better source has spoken; unknown never replaces a verdict."""
-    rank = case(
-        (turns.c.adherence_source == FEEDBACK, 3),
-        (turns.c.adherence_source == CHECKS, 2),
-        (turns.c.adherence_source.is_not(None), 1),
-        else_=0,
-    )
-    known = turns.c.adherent.is_not(None)
-    open_to_it = or_(~known, rank <= _rank(source))
-    chosen = and_(condition, open_to_it) if adherent is not None else and_(condition, ~known, rank <= _rank(source))  # type: ignore[arg-type]
-    ids = list(connection.execute(select(turns.c.request_id).where(chosen)).scalars())
-    if ids:
-        values = {"adherent": adherent, "adherence_source": source}
-        connection.execute(update(turns).where(turns.c.request_id.in_(ids)).values(values))
-    return ids
+    values = {"adherent": given.adherent, "adherence_source": FEEDBACK}
+    connection.execute(update(turns).where(condition).values(values))
 
 
 def _rank(source: str) -> int:

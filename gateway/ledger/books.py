@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from sqlalchemy import Engine
+
 from gateway.errors import ConfigError
 from gateway.ledger.clock import warn_of_later_rows
 from gateway.ledger.content import ContentStore
@@ -29,13 +31,14 @@ class Books:
     `writer` puts rows into this gateway's own file, which `local` reads; `store` reads all rows, those of other
     gateways too where they share a database. `shared` is that database, None without one. `vault` is None without the
     ledger's key, `content` unless content is kept. `owner` is this gateway among those that share the file; `shipper`
-    brings its rows to the shared database.
+    brings its rows to the shared database. `looking` are the connections that `lookup` keeps open.
     """
 
     writer: Writer
     local: Store
     store: Store
     lookup: Lookup
+    looking: Engine
     shared: Shared | None
     vault: Vault | None
     content: ContentStore | None
@@ -66,6 +69,7 @@ class Books:
             self.shipper.close()
         if self.shared is not None:
             self.shared.close()
+        self.looking.dispose()
         self.owner.release()
 
 
@@ -88,11 +92,13 @@ def open_books(settings: LedgerSettings) -> Books:
         outbox = open_database(settings.path, "relaxed")
         shipper = Shipper(settings.path, outbox, shared.engine, settings.keep_local_days)
     local, owner = Store(engine), Owner(settings.path)
+    looking = open_database(settings.path, settings.durability, pooled=True)
     return Books(
         writer=Writer(engine, owner.name, shipper.wake if shipper else None),
         local=local,
         store=Store(shared.engine) if shared else local,
-        lookup=Lookup(local, shared, settings.lookup_timeout_s),
+        lookup=Lookup(Store(looking), shared, settings.lookup_timeout_s),
+        looking=looking,
         shared=shared,
         vault=vault,
         content=ContentStore(engine, vault, shared) if settings.store_content and vault else None,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from gateway.errors import ConfigError
 from gateway.ledger.migrate import read_schema, upgrade_one
@@ -19,11 +19,12 @@ BUSY_TIMEOUT_S = 10.0
 Durability = Literal["full", "relaxed"]
 
 
-def open_database(path: Path, durability: Durability = "full") -> Engine:
+def open_database(path: Path, durability: Durability = "full", *, pooled: bool = False) -> Engine:
     """Open the file, making it and its tables when they are missing, and bringing older ones up to date.
 
     Write-ahead logging lets readers and the writer go on beside each other. `full` makes a commit wait for the disk,
-    `relaxed` for the operating system (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    `relaxed` for the operating system (https://www.sqlite.org/pragma.html#pragma_synchronous). With `pooled`,
+    connections are kept for the next question: to open one reads the whole schema, which takes longer than an answer.
 
     Raises:
         ConfigError: the folder or file cannot be written, is no SQLite database, or is of a newer gattway.
@@ -32,7 +33,10 @@ def open_database(path: Path, durability: Durability = "full") -> Engine:
     if not path.parent.is_dir():
         raise ConfigError(f"ledger.path: the folder {path.parent} does not exist; make it or choose another path")
     engine = create_engine(
-        f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S}, hide_parameters=True
+        f"sqlite:///{path}",
+        poolclass=QueuePool if pooled else NullPool,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        hide_parameters=True,
     )
     synchronous = {"full": "FULL", "relaxed": "NORMAL"}[durability]
 

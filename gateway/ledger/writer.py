@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.errors import LedgerError
 from gateway.ledger.amendments import Amendment
 from gateway.ledger.clock import ClockWatch
-from gateway.ledger.commit import Group, Item
+from gateway.ledger.commit import Group, Item, settle_all
 from gateway.ledger.records import Allocation, Assignment, Turn
 
 MAX_GROUP = 512
@@ -59,6 +59,7 @@ class Writer:
         self._in_hand: list[Item] = []
         self._open: dict[str, bool] = {}  # requests under way, and whether they are noted on the disk
         self._fresh: deque[tuple[float, Turn]] = deque()  # begun not long ago, with the time (monotonic s)
+        self._will_look = False
         self._clock = ClockWatch()
         self.problem: str | None = None
         """Why rows cannot be written at present; None when they can."""
@@ -78,10 +79,16 @@ class Writer:
 
     def begin(self, row: Turn) -> None:
         """Note that a request has begun; waits for nothing."""
-        sleeping = not self._fresh
         self._open[row.request_id] = False
         self._fresh.append((time.monotonic(), row))
-        if sleeping:
+        if not self._will_look:
+            self._will_look = True
+            asyncio.get_running_loop().call_later(LINGER_S, self._look)
+
+    def _look(self) -> None:
+        """Have the thread note what is under way by now; it is woken for that once in `LINGER_S` seconds at most."""
+        self._will_look = False
+        if self._fresh:
             self._queue.put(_LOOK)
 
     async def write(self, row: Turn, assignment: Assignment | None = None, sealed: bytes | None = None) -> None:
@@ -111,7 +118,7 @@ class Writer:
 
     async def _put(self, item: Item) -> None:
         self._queue.put(item)
-        await asyncio.shield(item.done)
+        await item.done  # whoever is cancelled here leaves the row in the queue
 
     def _run(self) -> None:
         stopping = False
@@ -171,8 +178,7 @@ class Writer:
             failure = self._refused(error, len(items))
         else:
             self._settled(ended, notes)
-        for item in items:
-            item.settle(failure)
+        settle_all(items, failure)
 
     def _refused(self, error: SQLAlchemyError, rows: int) -> LedgerError:
         problem = f"the ledger cannot be written: {getattr(error, 'orig', None) or error}"
