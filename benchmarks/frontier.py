@@ -12,6 +12,7 @@ import asyncio
 import json
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -239,7 +240,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.5, 5), layout="constrained")
+    figure = Figure(figsize=(10, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     looks = {"mini-base": ("#D55E00", "s"), "mini-gatt": ("#0072B2", "o")}
@@ -248,19 +249,28 @@ def plot(result: dict[str, Any], path: Path) -> None:
         costs = [1000 * one["cost_usd_mean"] for one in points]
         shares = [100 * one["adherence_at_turn_20"] for one in points]
         axes.scatter(costs, shares, color=colour, marker=marker, s=45, label=model, zorder=3)
-        names = [one["placement"] for one in points]
-        for rank, (cost, share, name) in enumerate(sorted(zip(costs, shares, names, strict=True))):
-            up = 4 + 10 * (rank % 3)
-            axes.annotate(name, (cost, share), (4, up), textcoords="offset points", fontsize=7.5, color=colour)
+    _label(axes, result["points"], {model: colour for model, (colour, _) in looks.items()})
     best = frontier([(1000 * one["cost_usd_mean"], 100 * one["adherence_at_turn_20"]) for one in result["points"]])
     axes.step(*zip(*best, strict=True), where="post", color="#999999", linewidth=1, zorder=1)
     axes.set(xlabel="cost of a conversation, USD / 1000 (cached tokens at a tenth)", ylabel="adherent at turn 20, %")
-    axes.set_ylim(-5, 118)
+    axes.set_ylim(-5, 128)
     axes.grid(color="#DDDDDD", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _label(axes: Any, points: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> None:
+    """Names beside the points; those of one height are staggered, for they lie close together."""
+    ranks: dict[float, int] = defaultdict(int)
+    for point in sorted(points, key=lambda one: float(one["cost_usd_mean"])):
+        share = 100 * point["adherence_at_turn_20"]
+        up = 5 + 10 * (ranks[share] % 6)
+        ranks[share] += 1
+        where = (1000 * point["cost_usd_mean"], share)
+        colour = colours[point["model"]]
+        axes.annotate(point["placement"], where, (3, up), textcoords="offset points", fontsize=7, color=colour)
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
