@@ -20,7 +20,7 @@ PACKAGES := adherence benchmarks gateway gatt strategies
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test lint bench image image-env licences sbom audit constraints locks clean
+.PHONY: help setup serve demo test lint docs bench image image-env licences sbom audit constraints locks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ lint: setup ## ruff, mypy --strict, import directions
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(PACKAGES)
 	@$(BIN)/python -m pytest -q tests/test_imports.py
+
+docs: setup ## the documentation as a site, in site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 bench: setup ## the benchmarks that fit one machine, results under benchmarks/results/
 	@$(BIN)/python -m benchmarks adherence
@@ -104,5 +107,5 @@ locks: $(TOOLS)/.set-up ## hash what the image is made of, at the versions of co
 	@PATH="$(TOOLS)/bin:$$PATH" $(PYTHON) .ci/locks.py
 
 clean: ## remove .venv, caches and what runs left behind
-	@rm -rf $(VENV) $(VENV)-constraints .cache .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-constraints .cache .demo build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} + ; rm -rf *.egg-info

@@ -29,7 +29,7 @@ PLACE = (
 
 
 def block(language: str, index: int = 0) -> str:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[index]
+    return re.findall(rf"```{language}[^\n]*\n(.*?)```", PAGE, re.DOTALL)[index]
 
 
 @pytest.mark.slow
