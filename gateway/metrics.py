@@ -140,6 +140,8 @@ class Metrics:
     async def _refresh_forever(self) -> None:
         while True:
             self.refresh()
+            if self._exposition.exemplars is not None:
+                await asyncio.to_thread(self._exposition.exemplars.publish)
             await asyncio.sleep(_REFRESH_S)
 
     def expect(self, catalogue: Catalogue) -> None:
@@ -194,7 +196,7 @@ class Metrics:
         if row.adherent is not None:
             self.count_adherence(row.experiment, row.arm, row.turn, row.adherent)
         self._observe_rarer(row, arm)
-        _observe_times(row, arm)
+        self._observe_times(row, arm)
 
     def _observe_rarer(self, row: Turn, arm: _Bound) -> None:
         if row.error_code == "context_length_exceeded":
@@ -211,6 +213,25 @@ class Metrics:
             arm.add(self.counterfactual_tokens, strategy, amount=tokens)
         for strategy, cost in (row.counterfactual_cost_usd or {}).items():
             arm.add(self.counterfactual_cost, strategy, amount=cost)
+
+    def _observe_times(self, row: Turn, arm: _Bound) -> None:
+        if row.overhead_ms is not None:
+            self._time(self.overhead, arm.overhead, arm, row.overhead_ms / 1e3, row)
+        if row.duration_ms is None:
+            return
+        self._time(self.duration, arm.duration, arm, row.duration_ms / 1e3, row)
+        if row.ttft_ms is None:
+            return
+        self._time(self.first_token, arm.first_token, arm, row.ttft_ms / 1e3, row)
+        if row.completion_tokens and row.completion_tokens > 1:
+            per_token = (row.duration_ms - row.ttft_ms) / 1e3 / (row.completion_tokens - 1)
+            self._time(self.per_token, arm.per_token, arm, per_token, row)
+
+    def _time(self, metric: Histogram, child: Histogram, arm: _Bound, seconds: float, row: Turn) -> None:
+        """With the request's id as its exemplar, so that a slow bucket leads to a line of the log."""
+        child.observe(seconds, {"request_id": row.request_id})
+        if self._exposition.exemplars is not None:
+            self._exposition.exemplars.saw(metric, arm.labels, seconds, row.request_id)
 
     def _arm(self, labels: Arm) -> _Bound:
         bound = self._bound.get(labels)
@@ -263,21 +284,6 @@ class _Bound:
 def turn_bucket(turn: int) -> str:
     """The label that stands for a turn number."""
     return next((name for last, name in _TURN_BUCKETS if turn <= last), _LAST_TURN_BUCKET)
-
-
-def _observe_times(row: Turn, arm: _Bound) -> None:
-    """Each with the request's id as its exemplar, so that a slow bucket leads to a line of the log."""
-    exemplar = {"request_id": row.request_id}
-    if row.overhead_ms is not None:
-        arm.overhead.observe(row.overhead_ms / 1e3, exemplar)
-    if row.duration_ms is None:
-        return
-    arm.duration.observe(row.duration_ms / 1e3, exemplar)
-    if row.ttft_ms is None:
-        return
-    arm.first_token.observe(row.ttft_ms / 1e3, exemplar)
-    if row.completion_tokens and row.completion_tokens > 1:
-        arm.per_token.observe((row.duration_ms - row.ttft_ms) / 1e3 / (row.completion_tokens - 1), exemplar)
 
 
 def _from_upstream(row: Turn, figure: str) -> bool:

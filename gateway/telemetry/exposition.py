@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -19,8 +19,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
+from gateway.telemetry.exemplars import Exemplars
 from gateway.telemetry.merged import Gauges, Merged, Sums
 
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -50,6 +52,8 @@ class Exposition:
         self._templates: dict[Any, str] = {}
         self._lock = threading.Lock()
         self._workers = self._merged() if is_multiprocess() else None
+        self.exemplars = Exemplars(_folder()) if is_multiprocess() else None
+        """With several workers; one process has them in its histograms."""
         self._rest = CollectorRegistry()
         rest = Gauges(_folder()) if self._workers is not None else process
         if rest is not None:
@@ -77,10 +81,13 @@ class Exposition:
 
     def _of_all(self, workers: Merged, openmetrics: bool) -> Iterator[str]:
         workers.read()
+        exemplars = self.exemplars.of_all() if openmetrics and self.exemplars is not None else {}
         for metric in self._series:
             if children := workers.children.get(metric._name):
-                values_of = _LINES[type(metric)].values_of_sums
-                found = ((labels, values_of(sums)) for labels, sums in children.items())
+                values_of, name = _LINES[type(metric)].values_of_sums, metric._name
+                found = (
+                    (labels, values_of(sums, exemplars.get((name, labels), {}))) for labels, sums in children.items()
+                )
                 yield from self._lines(metric, openmetrics, found)
 
     def _lines(
@@ -115,7 +122,7 @@ class _One:
         return (text + _exemplar(exemplar) if exemplar else text,)
 
     @staticmethod
-    def values_of_sums(sums: Sums) -> tuple[str, ...]:
+    def values_of_sums(sums: Sums, exemplars: Mapping[int, Exemplar]) -> tuple[str, ...]:
         return (_text(sums[0]),)
 
 
@@ -132,9 +139,12 @@ class _Buckets:
         return "".join(f"{line} %s\n" for line in lines)
 
     @staticmethod
-    def values_of_sums(sums: Sums) -> tuple[str, ...]:
+    def values_of_sums(sums: Sums, exemplars: Mapping[int, Exemplar]) -> tuple[str, ...]:
         texts = [_text(value) for value in accumulate(sums[:-1])]
-        return (*texts, texts[-1], _text(sums[-1]))
+        count = texts[-1]
+        for place, exemplar in exemplars.items():
+            texts[place] += _exemplar(exemplar)
+        return (*texts, count, _text(sums[-1]))
 
     @staticmethod
     def values(child: Any, openmetrics: bool) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from gateway.ledger.records import Turn
 from gateway.metrics import Metrics
@@ -110,6 +112,8 @@ metrics = Metrics()
 for number in range({first}, 200, 3):
     metrics.observe(a_turn(number))
 metrics.in_flight.set({first} + 1)
+metrics.observe(a_turn(5000 + {first}))
+metrics._exposition.exemplars.publish()  # as each worker does once a second
 """
 READER = """
 import json, sys, time
@@ -131,7 +135,8 @@ def cpu_s(work):
     return time.process_time() - started
 ours, theirs = cpu_s(metrics.exposition), cpu_s(lambda: generate_latest(library))
 requests = [line for line in lines(metrics.exposition()[0]) if line.startswith("gattway_requests_total")]
-json.dump([same, ours / theirs, sum(float(line.split()[-1]) for line in requests)], sys.stdout)
+text, kind = metrics.exposition("application/openmetrics-text")
+json.dump([same, ours / theirs, sum(float(line.split()[-1]) for line in requests), text.decode()], sys.stdout)
 """
 
 
@@ -141,10 +146,22 @@ def test_several_workers_are_summed_as_the_library_does_in_a_fraction_of_its_tim
     for first in (0, 1):
         subprocess.run([sys.executable, "-c", WORKER.format(first=first)], env=env, check=True)
     done = subprocess.run([sys.executable, "-c", READER], env=env, check=True, capture_output=True)
-    same, ratio, requests = json.loads(done.stdout)
+    same, ratio, requests, openmetrics_text = json.loads(done.stdout)
     assert same == [True, True]
     assert ratio < 1 / 3
-    assert requests == 67 + 67 + 260
+    assert requests == 67 + 67 + 2 + 260
+    marked = re.findall(
+        r'^gattway_(\w+)_bucket\{.*\} \S+ # \{request_id="req_(\w+)"\} \S+ \S+$', openmetrics_text, re.M
+    )
+    seen = {name: {int(request, 16) for one, request in marked if one == name} for name, _ in marked}
+    assert set(seen) == {
+        "overhead_seconds",
+        "request_duration_seconds",
+        "time_to_first_token_seconds",
+        "time_per_output_token_seconds",
+    }
+    assert {5000, 5001} < seen["overhead_seconds"]  # of two workers, shown by a third
+    assert list(text_string_to_metric_families(openmetrics_text))  # the library's own parser takes it
 
 
 def _cpu_s(work: object) -> float:
