@@ -42,6 +42,7 @@ def names_in(text: str) -> set[str]:
     return {cell for cell in cells if re.fullmatch(r"[A-Za-z][A-Za-z -]*", cell) and cell not in ("gatt", "repeat")}
 
 
+@pytest.mark.timeout(400)  # a dozen commands, one after the other
 @pytest.mark.parametrize("name", ["quickstart.md", "ab-test.md"])
 def test_what_a_page_shows_is_what_its_commands_print(
     name: str, server: Server, transcripts: ModuleType, tmp_path: Path
