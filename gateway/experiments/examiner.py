@@ -116,10 +116,8 @@ class Examiner:
         ]
         if not instructed:
             return
-        found = await asyncio.to_thread(_checked, instructed)
-        said = await asyncio.gather(
-            *(self._ruled(*one, checked) for one, checked in zip(instructed, found, strict=True))
-        )
+        checked = await asyncio.to_thread(_checked, instructed)
+        said = await asyncio.gather(*(self._ruled(*one) for one in checked))
         verdicts = [verdict for some in said for verdict in some]
         if verdicts:
             await self._amend(Amendment(verdicts))
@@ -149,13 +147,14 @@ class Examiner:
             return None
 
 
-def _checked(answers: list[tuple[Examination, str, Ended]]) -> list[bool | None]:
-    """What the checks say of each; None where they cannot tell, or break."""
-    found: list[bool | None] = []
+def _checked(
+    answers: list[tuple[Examination, str, Ended]],
+) -> list[tuple[Examination, str, Ended, bool | None]]:
+    """The same with what the checks say of each, without those whose checks break."""
+    found: list[tuple[Examination, str, Ended, bool | None]] = []
     for plan, instruction, ended in answers:
         try:
-            found.append(verdict(plan.finder.checks(instruction), ended.reply))
+            found.append((plan, instruction, ended, verdict(plan.finder.checks(instruction), ended.reply)))
         except Exception:
             log.exception("an examination failed")
-            found.append(None)
     return found
