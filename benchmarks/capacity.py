@@ -78,7 +78,7 @@ class Drawn:
 
     @property
     def ended(self) -> np.ndarray:
-        return self.first + self.apart * self.events
+        return np.asarray(self.first + self.apart * self.events)
 
 
 def measured(path: Path = MEASURED) -> Measured:
