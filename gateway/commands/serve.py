@@ -10,6 +10,7 @@ from types import FrameType
 
 import click
 import uvicorn
+from sse_starlette.sse import AppStatus
 
 from gateway.access.hosts import is_loopback
 from gateway.answering.draining import Draining
@@ -70,6 +71,8 @@ def answer(
             server_header=False,
         )
         on_load()
+        # Asked to stop, sse-starlette would cut running streams off at once; uvicorn's grace period lets them end.
+        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         stop_with_exit_code_0()
         _Server(config, app.state.draining, settings.server, deaf_to, on_start).run([listening])
 

@@ -9,7 +9,7 @@ from gateway.chat import Chat
 from gateway.errors import BadRequest, GatewayError
 from gateway.routes.client import arrival_of, read_body, unless_client_leaves
 from gateway.routes.schema import completes, takes
-from gateway.routes.stream import EventStream
+from gateway.routes.stream import event_stream
 from gateway.stored_responses import StoredResponses, completion_of, created_at
 from gateway.wire.request import body_of
 from gateway.wire.responses.answer import Answer
@@ -45,7 +45,7 @@ def router(chat: Chat, kept: StoredResponses, max_body_bytes: int) -> APIRouter:
         if not asked.chat.stream:
             whole = orjson.dumps(answer.whole(orjson.loads(exchange.body)))
             return Response(whole, media_type="application/json", headers=exchange.headers)
-        return EventStream(answer.events(exchange.stream()), exchange.headers)
+        return event_stream(answer.events(exchange.stream()), exchange.headers)
 
     @routes.get("/v1/responses/{response_id}")
     async def get(request: Request, response_id: str) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -15,8 +16,19 @@ KEEP_ALIVE = b": keep-alive\n\n"
 _HEADERS = {"cache-control": "no-store", "connection": "keep-alive", "x-accel-buffering": "no"}
 
 
+def event_stream(events: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> Response:
+    """Server-sent events as they come, with a comment every `KEEP_ALIVE_S` seconds; ends when the client leaves."""
+    return EventSourceResponse(
+        events,
+        headers=headers,
+        ping=int(KEEP_ALIVE_S),
+        ping_message_factory=lambda: ServerSentEvent(comment="keep-alive", sep="\n"),
+        sep="\n",
+    )
+
+
 class EventStream(Response):
-    """Server-sent events as they come, with a comment wherever `KEEP_ALIVE_S` seconds bring none.
+    """The same for the hot route, at a third of the work; comments come only where `KEEP_ALIVE_S` seconds bring none.
 
     When the client leaves, the source is closed at once, wherever it stands (docs/adr/027).
 
