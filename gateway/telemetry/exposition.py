@@ -19,10 +19,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-from gateway.telemetry.exemplars import Exemplars
+from gateway.telemetry.exemplars import Exemplars, Seen, rendered
 from gateway.telemetry.merged import Gauges, Merged, Sums
 
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -97,13 +96,13 @@ class Exposition:
         name, lines = _NAMES[type(metric)](metric, openmetrics), _LINES[type(metric)]
         text = metric._documentation.replace("\\", r"\\").replace("\n", r"\n")
         yield f"# HELP {name} {text}\n# TYPE {name} {metric._type}\n"
-        for rendered, (labels, values) in enumerate(children, 1):
+        for done, (labels, values) in enumerate(children, 1):
             key = (metric._name, labels)
             template = self._templates.get(key)
             if template is None:
                 template = self._templates[key] = lines.template(metric, labels)
             yield template % values
-            if rendered % _PAUSE_EVERY == 0:
+            if done % _PAUSE_EVERY == 0:
                 time.sleep(0)
 
 
@@ -122,7 +121,7 @@ class _One:
         return (text + _exemplar(exemplar) if exemplar else text,)
 
     @staticmethod
-    def values_of_sums(sums: Sums, exemplars: Mapping[int, Exemplar]) -> tuple[str, ...]:
+    def values_of_sums(sums: Sums, exemplars: Mapping[int, Seen]) -> tuple[str, ...]:
         return (_text(sums[0]),)
 
 
@@ -139,11 +138,11 @@ class _Buckets:
         return "".join(f"{line} %s\n" for line in lines)
 
     @staticmethod
-    def values_of_sums(sums: Sums, exemplars: Mapping[int, Exemplar]) -> tuple[str, ...]:
+    def values_of_sums(sums: Sums, exemplars: Mapping[int, Seen]) -> tuple[str, ...]:
         texts = [_text(value) for value in accumulate(sums[:-1])]
         count = texts[-1]
-        for place, exemplar in exemplars.items():
-            texts[place] += _exemplar(exemplar)
+        for place, (_, text) in exemplars.items():
+            texts[place] += text
         return (*texts, count, _text(sums[-1]))
 
     @staticmethod
@@ -178,8 +177,8 @@ def _escaped(value: str) -> str:
 
 
 def _exemplar(exemplar: Any) -> str:
-    labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(exemplar.labels.items()))
-    return f" # {{{labels}}} {_text(exemplar.value)} {exemplar.timestamp}"
+    labels = ",".join([f'{name}="{_escaped(value)}"' for name, value in sorted(exemplar.labels.items())])
+    return rendered(labels, exemplar.value, exemplar.timestamp)
 
 
 def _folder() -> Path:
