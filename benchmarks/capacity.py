@@ -78,7 +78,8 @@ class Drawn:
 
     @property
     def ended(self) -> np.ndarray:
-        return np.asarray(self.first + self.apart * self.events)
+        ended: np.ndarray = self.first + self.apart * self.events
+        return ended
 
 
 def measured(path: Path = MEASURED) -> Measured:
