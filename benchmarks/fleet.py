@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ class Log:
     events: list[dict[str, Any]] = field(default_factory=list)
     cut_off: tuple[str, float, float] = ("", 0.0, 0.0)
     """Which gateway was, from when to when."""
+    killed_at: str = ""
+    """Whatever had begun before may have been answered and never examined."""
 
     @contextmanager
     def event(self, name: str, crowd: Crowd) -> Iterator[None]:
@@ -125,7 +128,7 @@ def run(folder: Path, postgres: str, *, answers: int = 30, clients: int = CLIENT
         log = Log()
         limits = _events(log, crowd, fleet, going, answers, folder)
         crowd.end()
-        _catch_up(fleet, engine)
+        _catch_up(fleet, engine, log.killed_at)
         told = _findings(log, crowd, fleet, engine, folder)
     return {"clients": clients, **told, "limits": limits, "seconds": round(time.time() - began, 1)}
 
@@ -136,6 +139,7 @@ def _events(log: Log, crowd: Crowd, fleet: list[Gateway], going: str, answers: i
     later = next_release(folder / "next")
     with log.event("killed", crowd):
         first.kill()
+        log.killed_at = datetime.now(UTC).isoformat(timespec="microseconds")
         crowd.goes_on(answers)
     with log.event("back again", crowd):
         _start([first])
@@ -198,14 +202,17 @@ def _pressed(url: str) -> dict[str, int]:
     return {"requests_per_minute": LIMIT, "asked": len(statuses), "granted": statuses.count(200)}
 
 
-def _catch_up(fleet: list[Gateway], engine: Engine) -> None:
-    """Wait until the database has every row and every verdict."""
+def _catch_up(fleet: list[Gateway], engine: Engine, since: str) -> None:
+    """Wait until the database has every row, and every verdict on those that began after `since`."""
     _shipped(fleet)
-    unjudged = text("SELECT count(*) FROM turns WHERE experiment = 'ab' AND status = 'ok' AND adherent IS NULL")
+    unjudged = text(
+        "SELECT count(*) FROM turns WHERE experiment = 'ab' AND status = 'ok' AND adherent IS NULL "
+        "AND started_at > :since"
+    )
 
     def judged() -> bool:
         with engine.connect() as connection:
-            return bool(connection.execute(unjudged).scalar_one() == 0)
+            return bool(connection.execute(unjudged, {"since": since}).scalar_one() == 0)
 
     if not until(judged, CAUGHT_UP_WITHIN_S):
         raise ServerFailed("not every answer was judged")
