@@ -30,12 +30,14 @@ from benchmarks.fleet_release import COLUMN, next_release
 from benchmarks.markdown import made_by, table
 from benchmarks.server import ServerFailed
 from benchmarks.stub import stub
+from gateway.ledger.shared import REST_S
 
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 CLIENTS = 8
 LIMIT = 120
 PRESSED = 60
 CAUGHT_UP_WITHIN_S = 60.0
+LOOKUP_TIMEOUT_S = 2.0
 KEYS = ("crowd", "limited", "root")
 CONFIG = """
 [server]
@@ -43,7 +45,7 @@ notice_s = 1.5
 grace_s = 20
 [ledger]
 path = "ledger.db"
-lookup_timeout_s = 2
+lookup_timeout_s = {timeout}
 [upstreams.stub]
 kind = "openai"
 base_url = "{upstream}/v1"
@@ -75,7 +77,7 @@ class Log:
 
     events: list[dict[str, Any]] = field(default_factory=list)
     cut_off: tuple[str, float, float] = ("", 0.0, 0.0)
-    """Which gateway was, from when to when."""
+    """Which gateway was, from when to when: until its last question that came to nothing has been rested from."""
     killed_at: str = ""
     """Whatever had begun before may have been answered and never examined."""
 
@@ -110,7 +112,7 @@ def run(folder: Path, postgres: str, *, answers: int = 30, clients: int = CLIENT
     with ExitStack() as stack:
         upstream = stack.enter_context(stub(pause_s=0.03))
         hashes = {name: f"sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in KEYS}
-        config = CONFIG.format(upstream=upstream, limit=LIMIT, **hashes)
+        config = CONFIG.format(upstream=upstream, limit=LIMIT, timeout=LOOKUP_TIMEOUT_S, **hashes)
         fleet = []
         for number, host in enumerate(HOSTS, start=1):
             gateway = Gateway(f"gateway{number}", host, folder / f"gateway{number}", config, postgres)
@@ -158,9 +160,10 @@ def _events(log: Log, crowd: Crowd, fleet: list[Gateway], going: str, answers: i
         third.link.cut()
         crowd.goes_on(2 * answers)
         third.link.mend()
+        asks_again_at = time.time() + LOOKUP_TIMEOUT_S + REST_S + 0.5
         crowd.goes_on(answers // 2)
         _shipped([third])
-        log.cut_off = (third.name, began, time.time())
+        log.cut_off = (third.name, began, max(asks_again_at, time.time()))
     with log.event("rolled back", crowd):
         _drain(second)
         _start([second])
