@@ -26,7 +26,7 @@ from benchmarks.stub import serving
 
 CLIENTS = 16
 TURNS = 5
-EVENTS = 100
+FEW_EVENTS, EVENTS = 10, 160
 PACE_S = 0.02
 ROWS = 20_000
 CONFIG = """
@@ -69,7 +69,7 @@ class Measured:
     wal_bytes: float
 
 
-def measure(postgres: str, rounds: int = 3) -> Measured:
+def measure(postgres: str, rounds: int = 5) -> Measured:
     """Measure, with the empty database at `postgres`; about a minute.
 
     Raises:
@@ -104,19 +104,25 @@ async def _gateway(gateway: Gateway, rounds: int) -> tuple[float, float, float, 
         await _conversations(session, gateway.url)  # to warm up
         turn_ms = await _turn_ms(session, gateway, rounds)
         idle_kib = _rss_kib(gateway.pid)
-        streams = CLIENTS * 4
-        before = _cpu_s(gateway.pid)
-        for _ in range(rounds):
-            await asyncio.gather(*(_ask(session, gateway.url, [_user("Go on.")], EVENTS) for _ in range(streams)))
-        stream_ms = (_cpu_s(gateway.pid) - before) * 1e3 / (rounds * streams)
-        many = streams * 8
-        asking = [asyncio.ensure_future(_ask(session, gateway.url, [_user("Go on.")], EVENTS)) for _ in range(many)]
+        few_ms, many_ms = [await _stream_ms(session, gateway, events, rounds) for events in (FEW_EVENTS, EVENTS)]
+        count = CLIENTS * 32
+        asking = [asyncio.ensure_future(_ask(session, gateway.url, [_user("Go on.")], EVENTS)) for _ in range(count)]
         held_kib = 0
         while not all(one.done() for one in asking):
             held_kib = max(held_kib, _rss_kib(gateway.pid))
             await asyncio.sleep(0.05)
         await asyncio.gather(*asking)
-    return turn_ms, max(0.0, stream_ms - turn_ms) * 1e3 / EVENTS, max(0, held_kib - idle_kib) / many, idle_kib / 1024
+    event_us = max(0.0, many_ms - few_ms) * 1e3 / (EVENTS - FEW_EVENTS)
+    return turn_ms, event_us, max(0, held_kib - idle_kib) / count, idle_kib / 1024
+
+
+async def _stream_ms(session: aiohttp.ClientSession, gateway: Gateway, events: int, rounds: int) -> float:
+    """Processor time of the gateway for a stream of so many events."""
+    streams = CLIENTS * 4
+    before = _cpu_s(gateway.pid)
+    for _ in range(rounds):
+        await asyncio.gather(*(_ask(session, gateway.url, [_user("Go on.")], events) for _ in range(streams)))
+    return (_cpu_s(gateway.pid) - before) * 1e3 / (rounds * streams)
 
 
 async def _turn_ms(session: aiohttp.ClientSession, gateway: Gateway, rounds: int) -> float:
