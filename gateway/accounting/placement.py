@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -159,9 +160,14 @@ class _Counting:
         self._last = _last_answer(turn.messages) if turn.continues else None
         keys = counter.keys(turn.messages) if memory is not None and not turn.marks else []
         self._memory = memory if keys else None
-        self._known = dict(zip(map(id, turn.messages), keys, strict=True)) if keys else {}
+        self._keys = keys
         self._key = hash(tuple(keys))
         self._key_before = hash(tuple(keys[: self._last])) if self._last is not None else 0
+
+    @cached_property
+    def _known(self) -> dict[int, int]:
+        """What the client's messages are remembered by, by object."""
+        return dict(zip(map(id, self._turn.messages), self._keys, strict=False))
 
     def overlap(self, strategy: Strategy, placed: Sequence[Message] | None) -> tuple[_Counted, Overlap]:
         """The counts of what a strategy makes of the messages (`placed`, where that is known), and its overlap with the

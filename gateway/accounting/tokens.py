@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,9 @@ UNCOUNTABLE = 1 << 40
 have, and whether that is all."""
 
 TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
+
+
+_ROLE_AND_CONTENT = itemgetter("role", "content")
 
 
 class TiktokenCounter:
@@ -74,7 +79,10 @@ class TiktokenCounter:
         return TiktokenPrompt(self, messages, keys, counts)
 
     def keys(self, messages: Sequence[Message]) -> list[int]:
-        """What each message is remembered by."""
+        """What each message is remembered by. Of plain messages, most of a long history, in one go."""
+        if set(map(len, messages)) == {2}:
+            with suppress(KeyError, TypeError):  # no content, or one of parts
+                return list(map(hash, map(_ROLE_AND_CONTENT, messages)))
         return [
             hash((message["role"], content))
             if type(content := message.get("content")) is str and len(message) == 2
