@@ -12,7 +12,6 @@ import asyncio
 import json
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -236,41 +235,51 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Adherence at turn 20 against cost per conversation, a point an arm, the frontier of the best as a line."""
+    """Adherence at turn 20 against cost per conversation, a panel a model; the frontier of the best as a line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    looks = {"mini-base": ("#D55E00", "s"), "mini-gatt": ("#0072B2", "o")}
-    for model, (colour, marker) in looks.items():
+    best = frontier([_place(one) for one in result["points"]])
+    looks = {"mini-gatt": ("#0072B2", "o"), "mini-base": ("#D55E00", "s")}
+    for axes, (model, (colour, marker)) in zip(figure.subplots(2, 1, sharex=True), looks.items(), strict=True):
         points = [one for one in result["points"] if one["model"] == model]
-        costs = [1000 * one["cost_usd_mean"] for one in points]
-        shares = [100 * one["adherence_at_turn_20"] for one in points]
-        axes.scatter(costs, shares, color=colour, marker=marker, s=45, label=model, zorder=3)
-    _label(axes, result["points"], {model: colour for model, (colour, _) in looks.items()})
-    best = frontier([(1000 * one["cost_usd_mean"], 100 * one["adherence_at_turn_20"]) for one in result["points"]])
-    axes.step(*zip(*best, strict=True), where="post", color="#999999", linewidth=1, zorder=1)
-    axes.set(xlabel="cost of a conversation, USD / 1000 (cached tokens at a tenth)", ylabel="adherent at turn 20, %")
-    axes.set_ylim(-5, 128)
-    axes.grid(color="#DDDDDD", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+        axes.scatter(*zip(*map(_place, points), strict=True), color=colour, marker=marker, s=40, zorder=3)
+        axes.step(*zip(*best, strict=True), where="post", color="#999999", linewidth=1, zorder=1)
+        _label(axes, points, colour)
+        axes.set(ylabel="adherent at turn 20, %", ylim=(-8, 108), yticks=range(0, 101, 25))
+        axes.set_title(f"{model} (grey: the best of both models)", loc="left", fontsize=10, color=colour)
+        axes.grid(color="#DDDDDD", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("cost of a conversation, USD / 1000 (cached tokens at a tenth)")
+    axes.margins(x=0.06)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
 
-def _label(axes: Any, points: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> None:
-    """Names beside the points; those of one height are staggered, for they lie close together."""
-    ranks: dict[float, int] = defaultdict(int)
-    for point in sorted(points, key=lambda one: float(one["cost_usd_mean"])):
-        share = 100 * point["adherence_at_turn_20"]
-        up = 5 + 10 * (ranks[share] % 6)
-        ranks[share] += 1
-        where = (1000 * point["cost_usd_mean"], share)
-        colour = colours[point["model"]]
-        axes.annotate(point["placement"], where, (3, up), textcoords="offset points", fontsize=7, color=colour)
+def _place(point: Mapping[str, Any]) -> tuple[float, float]:
+    """USD per 1,000 conversations, per cent at turn 20."""
+    return 1000 * point["cost_usd_mean"], 100 * point["adherence_at_turn_20"]
+
+
+def _label(axes: Any, points: Sequence[Mapping[str, Any]], colour: str) -> None:
+    """Names towards the middle of the panel, a line each; those of points that lie close together in one column."""
+    columns: list[list[Mapping[str, Any]]] = []
+    for point in sorted(points, key=_place):
+        near = next((one for one in columns if _are_near(one[0], point)), None)
+        columns.append([point]) if near is None else near.append(point)
+    for column in columns:
+        cost, share = _place(column[0])
+        down = share > 50
+        names = "\n".join(one["placement"] for one in column)
+        look = {"fontsize": 7, "color": colour, "va": "top" if down else "bottom", "linespacing": 1.1}
+        axes.annotate(names, (cost, share), (-3, -6 if down else 6), textcoords="offset points", **look)
+
+
+def _are_near(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    (cost, share), (cost_2, share_2) = _place(one), _place(other)
+    return abs(cost - cost_2) < 0.07 and abs(share - share_2) < 12
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

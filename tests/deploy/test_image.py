@@ -106,18 +106,23 @@ def served(environment: Path, folder: Path) -> Iterator[tuple[str, Path]]:
         with subprocess.Popen(
             command, cwd=nowhere, env=variables, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
         ) as process:
-            assert process.stderr is not None
-            said = []
-            for line in process.stderr:
-                said.append(line)
-                if "serves on" in line:
-                    break
-            assert said, "gattway said nothing"
-            assert "serves on" in said[-1], "".join(said)
-            yield said[-1].split("serves on ")[1].split("/v1")[0], state
-            process.terminate()
+            try:
+                yield _address(process), state
+            finally:
+                process.terminate()
             assert process.wait(30) == 0
     assert list(nowhere.iterdir()) == []
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    """What the gateway says that it serves on."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "serves on" in line:
+            return line.split("serves on ")[1].split("/v1")[0]
+    raise AssertionError("".join(said) or "gattway said nothing")
 
 
 def without_rights() -> list[str]:
