@@ -29,7 +29,7 @@ def stub(pause_s: float = 0.0) -> Iterator[str]:
 @contextmanager
 def serving(app: web.Application) -> Iterator[str]:
     """Serve any such application on a free loopback port from a thread; yields its URL."""
-    listening = socket.socket()
+    listening = socket.socket(proto=socket.IPPROTO_TCP)  # asyncio then sends small writes at once
     listening.bind(("127.0.0.1", 0))
     loop = asyncio.new_event_loop()
     started, stop = threading.Event(), asyncio.Event()

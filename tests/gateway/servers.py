@@ -20,7 +20,7 @@ from starlette.routing import Route
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """Serve an ASGI app on a free loopback port from a thread; yields its base URL."""
-    listening = socket.socket()
+    listening = socket.socket(proto=socket.IPPROTO_TCP)  # asyncio then sends small writes at once
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, ws="none"))
     started = threading.Event()
