@@ -22,31 +22,19 @@ from sqlalchemy import Connection, Engine, insert, select, text
 
 from benchmarks.fleet_parts import Gateway, until
 from benchmarks.server import ServerFailed
-from benchmarks.stub import serving
+from benchmarks.stub import ARMS, serving
 
 CLIENTS = 16
 TURNS = 5
 FEW_EVENTS, EVENTS = 10, 160
 PACE_S = 0.02
 ROWS = 20_000
-CONFIG = """
+CONFIG = f"""
 [server]
 port = 8000
 [ledger]
 path = "ledger.db"
-[upstreams.paced]
-kind = "openai"
-base_url = "{upstream}/v1"
-[models.m]
-upstream = "paced"
-name = "gpt-4o"
-[experiments.ab.arms.once]
-strategy = "once"
-model = "m"
-[experiments.ab.arms.repeat]
-strategy = "every-turn"
-model = "m"
-"""
+{ARMS}"""
 _KEYS = ("request_id", "conversation_id", "parent_request_id", "completion_id", "history_hash", "answered_hash")
 
 

@@ -22,26 +22,14 @@ import aiohttp
 import httpx
 
 from benchmarks.server import READY_WITHIN_S, ServerFailed, free_port
-from benchmarks.stub import stub
+from benchmarks.stub import ARMS, stub
 
 CLIENTS = 16
 LOAD_S = (0.6, 1.6)
-CONFIG = """
+CONFIG = f"""
 [ledger]
-path = "{ledger}"
-[upstreams.stub]
-kind = "openai"
-base_url = "{upstream}/v1"
-[models.m]
-upstream = "stub"
-name = "gpt-4o"
-[experiments.ab.arms.once]
-strategy = "once"
-model = "m"
-[experiments.ab.arms.repeat]
-strategy = "every-turn"
-model = "m"
-"""
+path = "{{ledger}}"
+{ARMS}"""
 
 
 def run(folder: Path, rounds: int, seed: int = 0) -> dict[str, Any]:

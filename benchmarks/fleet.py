@@ -29,7 +29,7 @@ from benchmarks.fleet_parts import Gateway, balancer, until
 from benchmarks.fleet_release import COLUMN, next_release
 from benchmarks.markdown import made_by, table
 from benchmarks.server import ServerFailed
-from benchmarks.stub import stub
+from benchmarks.stub import ARMS, stub
 from gateway.ledger.shared import REST_S
 
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
@@ -39,32 +39,20 @@ PRESSED = 60
 CAUGHT_UP_WITHIN_S = 60.0
 LOOKUP_TIMEOUT_S = 2.0
 KEYS = ("crowd", "limited", "root")
-CONFIG = """
+CONFIG = f"""
 [server]
 notice_s = 1.5
 grace_s = 20
 [ledger]
 path = "ledger.db"
-lookup_timeout_s = {timeout}
-[upstreams.stub]
-kind = "openai"
-base_url = "{upstream}/v1"
-[models.m]
-upstream = "stub"
-name = "gpt-4o"
-[experiments.ab.arms.once]
-strategy = "once"
-model = "m"
-[experiments.ab.arms.repeat]
-strategy = "every-turn"
-model = "m"
-[keys.crowd]
-hash = "{crowd}"
+lookup_timeout_s = {LOOKUP_TIMEOUT_S}
+{ARMS}[keys.crowd]
+hash = "{{crowd}}"
 [keys.limited]
-hash = "{limited}"
-requests_per_minute = {limit}
+hash = "{{limited}}"
+requests_per_minute = {LIMIT}
 [keys.root]
-hash = "{root}"
+hash = "{{root}}"
 admin = true
 """
 ARRIVED = "ALTER TABLE turns ADD COLUMN arrived_at double precision DEFAULT extract(epoch FROM clock_timestamp())"
@@ -112,7 +100,7 @@ def run(folder: Path, postgres: str, *, answers: int = 30, clients: int = CLIENT
     with ExitStack() as stack:
         upstream = stack.enter_context(stub(pause_s=0.03))
         hashes = {name: f"sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in KEYS}
-        config = CONFIG.format(upstream=upstream, limit=LIMIT, timeout=LOOKUP_TIMEOUT_S, **hashes)
+        config = CONFIG.format(upstream=upstream, **hashes)
         fleet = []
         for number, host in enumerate(HOSTS, start=1):
             gateway = Gateway(f"gateway{number}", host, folder / f"gateway{number}", config, postgres)

@@ -11,6 +11,22 @@ from contextlib import contextmanager, suppress
 
 from aiohttp import web
 
+ARMS = """
+[upstreams.stub]
+kind = "openai"
+base_url = "{upstream}/v1"
+[models.m]
+upstream = "stub"
+name = "gpt-4o"
+[experiments.ab.arms.once]
+strategy = "once"
+model = "m"
+[experiments.ab.arms.repeat]
+strategy = "every-turn"
+model = "m"
+"""
+"""A gateway's config, but for its ledger: two arms of one model of the server at `{upstream}`."""
+
 WORDS = ("Yes", ", ", "indeed", ".")
 _USAGE = {"prompt_tokens": 20, "completion_tokens": len(WORDS), "total_tokens": 20 + len(WORDS)}
 

@@ -20,8 +20,8 @@ from itertools import accumulate
 from typing import Any, ClassVar
 
 from strategies.base import Message
+from strategies.drop_oldest import DropOldest
 from strategies.instruction import INSTRUCTION_ROLES, SEPARATOR, text_of
-from strategies.parameters import share, whole
 from strategies.turns import user_turns
 
 OPENING, CLOSING = "[Earlier in this conversation: ", "]"
@@ -37,7 +37,7 @@ class Due:
     earlier: str | None
 
 
-class Condense:
+class Condense(DropOldest):
     """Replaces whole turns by a summary of them, then places as another strategy does.
 
     Args:
@@ -48,20 +48,13 @@ class Condense:
     """
 
     name: ClassVar[str] = "condense"
-    append_only: ClassVar[bool] = False
 
     def __init__(
         self, max_chars: int, keep: float = 0.5, then: str = "once", parameters: Mapping[str, Any] | None = None
     ) -> None:
-        if then == self.name:
-            raise ValueError(f"then must be another strategy than {self.name!r}")
-        self.max_chars = whole("max_chars", max_chars, 1)
-        self.keep = share("keep", keep)
+        super().__init__(max_chars, keep, then, parameters)
         self.summaries: Mapping[str, str] = {}
         """Key of a cut → summary of what it cuts off; the gateway puts its own memory here."""
-        from strategies.registry import make  # which knows this one too
-
-        self._then = make(then, **(parameters or {}))
 
     def place(self, messages: Sequence[Message], instruction: str | None = None) -> list[Message]:
         """See `Strategy.place`. The same messages and the same memory give the same bytes."""

@@ -16,28 +16,17 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.stub import ARMS
 from tests.gateway.speed.upstream import ask, upstream
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text(encoding="utf-8"))
 ALLOWED = 0.8
 ROUNDS = 5
 TIMES = {"requests": 160, "streams": 80}
-CONFIG = """
+CONFIG = f"""
 [ledger]
 path = "ledger.db"
-[upstreams.stub]
-kind = "openai"
-base_url = "{upstream}/v1"
-[models.m]
-upstream = "stub"
-name = "gpt-4o"
-[experiments.ab.arms.once]
-strategy = "once"
-model = "m"
-[experiments.ab.arms.repeat]
-strategy = "every-turn"
-model = "m"
-"""
+{ARMS}"""
 
 
 @contextmanager
