@@ -15,9 +15,17 @@ FILES = (
     "litellm/proxy/_experimental/out",  # the web page of litellm's own proxy server
     "litellm/proxy/swagger",  # … and its API documentation
     "litellm/proxy/_lazy_openapi_snapshot.json",
+    "litellm/proxy/*.png",
+    "litellm/proxy/*.jpg",
+    "litellm/**/*.md",
     "numpy/**/tests",
     "regex/tests",
     "jsonschema/tests",
+    "fsspec/tests",
+    "alembic/testing",
+    "sqlalchemy/testing",
+    *(f"**/*.{ending}" for ending in ("c", "h", "cpp", "hpp", "pyx", "pxd", "pyi")),  # what compiled modules are made of
+    "benchmarks",  # the project's own, which measures a gateway from outside
 )
 
 WITHOUT_TORCH = (
