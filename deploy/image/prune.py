@@ -24,7 +24,7 @@ FILES = (
     "fsspec/tests",
     "alembic/testing",
     "sqlalchemy/testing",
-    *(f"**/*.{ending}" for ending in ("c", "h", "cpp", "hpp", "pyx", "pxd", "pyi")),  # what compiled modules are made of
+    *(f"**/*.{ending}" for ending in ("c", "h", "cpp", "hpp", "pyx", "pxd", "pyi")),  # what modules were compiled from
     "benchmarks",  # the project's own, which measures a gateway from outside
 )
 

@@ -37,7 +37,7 @@ def serve(settings: Settings) -> None:
     listening = bind(settings.server.host, settings.server.port)
     with closing(listening):
         if settings.server.workers == 1:
-            answer(settings, listening, on_load=lambda: click.echo(_greeting(settings, listening), err=True))
+            answer(settings, listening, on_start=lambda: click.echo(_greeting(settings, listening), err=True))
         else:
             _supervise(settings, listening)
 
@@ -47,14 +47,12 @@ def answer(
     listening: socket.socket,
     *,
     deaf_to: signal.Signals | None = None,
-    on_load: Callable[[], None] = lambda: None,
     on_start: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer what comes in at a socket until SIGINT or SIGTERM, in this process.
 
     Args:
         deaf_to: a signal that somebody else hears.
-        on_load: called when everything is loaded.
         on_start: called when the first request could come.
 
     Raises:
@@ -70,7 +68,6 @@ def answer(
             timeout_keep_alive=settings.server.keep_alive_s,
             server_header=False,
         )
-        on_load()
         # Asked to stop, sse-starlette would cut running streams off at once; uvicorn's grace period lets them end.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         stop_with_exit_code_0()
