@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.markdown import made_by, table
+from benchmarks.plots import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,16 +101,10 @@ def _shown(one: dict[str, Any], name: str) -> float:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Write the PNG: how late events are by load, and what a fleet takes by size."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    _lateness(left, result)
-    _fleet(right, result)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with drawn(path, (11, 4.4)) as figure:
+        left, right = figure.subplots(1, 2)
+        _lateness(left, result)
+        _fleet(right, result)
 
 
 def _lateness(axes: Axes, result: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.plots import OTHER_STYLE, STYLES
+from benchmarks.plots import OTHER_STYLE, STYLES, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,16 +19,10 @@ LINES = {
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Write the PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    _cost_by_turn(left, result)
-    _surcharge(right, result)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with drawn(path, (11, 4.4)) as figure:
+        left, right = figure.subplots(1, 2)
+        _cost_by_turn(left, result)
+        _surcharge(right, result)
 
 
 def _cost_by_turn(axes: Axes, result: dict[str, Any]) -> None:

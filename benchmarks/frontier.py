@@ -24,6 +24,7 @@ from benchmarks import results, show, summary
 from benchmarks.client import Client, Conversation, together
 from benchmarks.markdown import made_by
 from benchmarks.markdown import table as markdown_table
+from benchmarks.plots import drawn
 from benchmarks.script import Script
 from benchmarks.server import Server
 from gateway.ledger.aggregates import BANDS
@@ -236,26 +237,20 @@ def markdown(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Adherence at turn 20 against cost per conversation, a panel a model; the frontier of the best as a line."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    best = frontier([_place(one) for one in result["points"]])
-    looks = {"mini-gatt": ("#0072B2", "o"), "mini-base": ("#D55E00", "s")}
-    for axes, (model, (colour, marker)) in zip(figure.subplots(2, 1, sharex=True), looks.items(), strict=True):
-        points = [one for one in result["points"] if one["model"] == model]
-        axes.scatter(*zip(*map(_place, points), strict=True), color=colour, marker=marker, s=40, zorder=3)
-        axes.step(*zip(*best, strict=True), where="post", color="#999999", linewidth=1, zorder=1)
-        _label(axes, points, colour)
-        axes.set(ylabel="adherent at turn 20, %", ylim=(-8, 108), yticks=range(0, 101, 25))
-        axes.set_title(f"{model} (grey: the best of both models)", loc="left", fontsize=10, color=colour)
-        axes.grid(color="#DDDDDD", linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("cost of a conversation, USD / 1000 (cached tokens at a tenth)")
-    axes.margins(x=0.06)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with drawn(path, (10, 6.5)) as figure:
+        best = frontier([_place(one) for one in result["points"]])
+        looks = {"mini-gatt": ("#0072B2", "o"), "mini-base": ("#D55E00", "s")}
+        for axes, (model, (colour, marker)) in zip(figure.subplots(2, 1, sharex=True), looks.items(), strict=True):
+            points = [one for one in result["points"] if one["model"] == model]
+            axes.scatter(*zip(*map(_place, points), strict=True), color=colour, marker=marker, s=40, zorder=3)
+            axes.step(*zip(*best, strict=True), where="post", color="#999999", linewidth=1, zorder=1)
+            _label(axes, points, colour)
+            axes.set(ylabel="adherent at turn 20, %", ylim=(-8, 108), yticks=range(0, 101, 25))
+            axes.set_title(f"{model} (grey: the best of both models)", loc="left", fontsize=10, color=colour)
+            axes.grid(color="#DDDDDD", linewidth=0.8)
+            axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel("cost of a conversation, USD / 1000 (cached tokens at a tenth)")
+        axes.margins(x=0.06)
 
 
 def _place(point: Mapping[str, Any]) -> tuple[float, float]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colour-blind safe palette; the arms also differ in line and marker, thick below thin, so that
 # two that coincide are both seen.
@@ -26,40 +28,41 @@ Arms = Mapping[str, dict[str, Any]]
 """Arm → its figures, as `benchmarks.summary.arm` gives them."""
 
 
-def comparison(arms: Arms, path: Path) -> None:
-    """Write the PNG: adherence by turn with 95 % Wilson intervals, and prompt tokens by turn."""
+@contextmanager
+def drawn(path: Path, inches: tuple[float, float], dpi: int = 150) -> Iterator[Figure]:
+    """An empty figure, written to `path` as PNG once it is drawn; its folder is made."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=inches, layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    _adherence(left, arms)
-    _prompt_tokens(right, arms)
+    yield figure
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=160)
+    figure.savefig(path, dpi=dpi)
+
+
+def comparison(arms: Arms, path: Path) -> None:
+    """Write the PNG: adherence by turn with 95 % Wilson intervals, and prompt tokens by turn."""
+    with drawn(path, (11, 4.2), dpi=160) as figure:
+        left, right = figure.subplots(1, 2)
+        _adherence(left, arms)
+        _prompt_tokens(right, arms)
 
 
 def curves(arms: Arms, path: Path) -> None:
     """Write the PNG of adherence by turn alone, for any set of arms; arms of which nothing was judged are left out."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for index, (name, figures) in enumerate(arms.items()):
-        points = [(t, 100 * y) for t, y in enumerate(figures["adherence_by_turn"], start=1) if y is not None]
-        if points:
-            style = STYLES.get(name, {**OTHER_STYLE, "color": f"C{index}"})
-            axes.plot(*zip(*points, strict=True), **style, label=name)
-    axes.set(title="Answers that follow the instruction", xlabel="turn", ylabel="%", ylim=(-3, 103))
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with drawn(path, (7, 4.2)) as figure:
+        axes = figure.subplots()
+        for index, (name, figures) in enumerate(arms.items()):
+            points = [(t, 100 * y) for t, y in enumerate(figures["adherence_by_turn"], start=1) if y is not None]
+            if points:
+                style = STYLES.get(name, {**OTHER_STYLE, "color": f"C{index}"})
+                axes.plot(*zip(*points, strict=True), **style, label=name)
+        axes.set(title="Answers that follow the instruction", xlabel="turn", ylabel="%", ylim=(-3, 103))
+        axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False)
 
 
 def _adherence(axes: Axes, arms: Arms) -> None:
