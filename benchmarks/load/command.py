@@ -63,7 +63,7 @@ def load(
     """The gateway beside LiteLLM's proxy, Portkey's gateway, a bare relay and no gateway at all, under one load.
 
     Needs nginx and wrk. The other gateways are installed under .cache/benchmarks/ at first use; one that cannot be had
-    is left out, and the report says so. About 12 minutes.
+    is left out, and the report says so. Some minutes a section.
     """
     from benchmarks.load import report as load_report
     from benchmarks.load import runner
