@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import uuid
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import BadRequest
+from gateway.ids import timed
 from gateway.ledger.lookup import Lookup
 from gateway.ledger.records import Answered
 from strategies import Message
@@ -150,7 +150,7 @@ class Identifier:
             return Identity(given[0], given[1], turn, parent, hashes[-1], end + 1)
         if parent is not None:
             return Identity(parent.conversation_id, "history", turn, parent, hashes[-1], end + 1)
-        return Identity(f"conv_{uuid.uuid4().hex}", "new", turn, None, hashes[-1], 0)
+        return Identity(f"conv_{timed()}", "new", turn, None, hashes[-1], 0)
 
     def remember(self, answered: Answered) -> None:
         """Know a turn that has just been answered."""

@@ -8,7 +8,6 @@ answer comes back as it is. Keys, limits, bounds, retries and errors are those o
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -22,6 +21,7 @@ from gateway.answering.other_answer import OtherAnswer
 from gateway.catalogue import Catalogue, Model
 from gateway.errors import BadRequest, NotFound
 from gateway.identity import given_id
+from gateway.ids import timed
 from gateway.ledger.records import Turn
 from gateway.sections.relay import RelaySettings
 from gateway.wire.named_body import NamedBody, read_named
@@ -100,7 +100,7 @@ class OtherRoutes:
 
     def _begun(self, route: str, model: Model, asked: NamedBody, arrival: Arrival) -> Turn:
         given = given_id(arrival.headers, asked.fields, self._id_headers, self._max_id_chars)
-        conversation_id, source = given or (f"conv_{uuid.uuid4().hex}", "new")
+        conversation_id, source = given or (f"conv_{timed()}", "new")
         return Turn(
             request_id=arrival.request_id,
             conversation_id=conversation_id,

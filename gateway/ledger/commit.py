@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -16,29 +18,24 @@ from sqlalchemy.dialects.sqlite import insert
 from gateway.errors import LedgerError
 from gateway.ledger.amendments import Amendment
 from gateway.ledger.records import COLUMNS, Allocation, Assignment, Turn
-from gateway.ledger.schema import allocations, assignments, begun, contents, turns
+from gateway.ledger.schema import allocations, assignments, metadata, turns
 
 # Written out, for these statements are on the way of every answer, and Core takes nearly twice as long for them.
-_INSERT_TURNS = (
-    f"INSERT INTO turns ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO NOTHING"
-)
-_INSERT_ASSIGNMENTS, _INSERT_CONTENTS, _INSERT_BEGUN = (
-    f"INSERT INTO {table.name} ({', '.join(table.c.keys())}) VALUES ({', '.join('?' * len(table.c))}) "
-    "ON CONFLICT DO NOTHING"
-    for table in (assignments, contents, begun)
-)
 _DELETE_BEGUN = "DELETE FROM begun WHERE request_id = ?"
+AT_ONCE = 16
+"""Rows in a statement: the thread lets the event loop go on at each statement, and waits until it gives way again."""
 _values_of_assignment = attrgetter(*assignments.c.keys())
-_NESTED = frozenset(column.name for column in turns.columns if isinstance(column.type, JSON))
+_values_of_turn = attrgetter(*COLUMNS)
+_NESTED = tuple(place for place, column in enumerate(turns.columns) if isinstance(column.type, JSON))
 
 
-def _values(row: Turn) -> tuple[Any, ...]:
+def _values(row: Turn) -> list[Any]:
     """A turn as SQLite takes it: nested columns as JSON text."""
-    return tuple(
-        orjson.dumps(value).decode() if name in _NESTED and value is not None else value
-        for name in COLUMNS
-        for value in (getattr(row, name),)
-    )
+    values = list(_values_of_turn(row))
+    for place in _NESTED:
+        if values[place] is not None:
+            values[place] = orjson.dumps(values[place]).decode()
+    return values
 
 
 @dataclass(slots=True)
@@ -86,19 +83,15 @@ class Group:
 
     def apply(self, connection: Connection) -> None:
         """Write it all; the caller commits."""
-        rows = [item.row for item in self.items if item.row is not None]
-        if rows:
-            connection.exec_driver_sql(_INSERT_TURNS, [_values(row) for row in rows])
+        _insert(connection, "turns", [_values(item.row) for item in self.items if item.row is not None])
         dealt = [_values_of_assignment(item.assignment) for item in self.items if item.assignment is not None]
-        if dealt:
-            connection.exec_driver_sql(_INSERT_ASSIGNMENTS, dealt)
+        _insert(connection, "assignments", dealt)
         said = [
             (item.row.request_id, item.row.conversation_id, item.sealed)
             for item in self.items
             if item.row is not None and item.sealed is not None
         ]
-        if said:
-            connection.exec_driver_sql(_INSERT_CONTENTS, said)
+        _insert(connection, "contents", said)
         self._amend(connection)
         self._note(connection)
 
@@ -112,8 +105,19 @@ class Group:
     def _note(self, connection: Connection) -> None:
         if self.noted:
             connection.exec_driver_sql(_DELETE_BEGUN, [(request_id,) for request_id in self.noted])
-        if self.notes:
-            notes = [
-                (row.request_id, self.owner, orjson.dumps(row.as_dict(), default=str).decode()) for row in self.notes
-            ]
-            connection.exec_driver_sql(_INSERT_BEGUN, notes)
+        notes = [(row.request_id, self.owner, orjson.dumps(row.as_dict(), default=str).decode()) for row in self.notes]
+        _insert(connection, "begun", notes)
+
+
+def _insert(connection: Connection, table: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Rows as SQLite takes them, every column in the schema's order; those that are there already stay as they are."""
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        connection.exec_driver_sql(_statement(table, len(some)), tuple(chain.from_iterable(some)))
+
+
+@cache
+def _statement(table: str, rows: int) -> str:
+    columns = metadata.tables[table].c.keys()
+    values = ", ".join([f"({', '.join('?' * len(columns))})"] * rows)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values} ON CONFLICT DO NOTHING"

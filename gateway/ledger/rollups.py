@@ -4,8 +4,9 @@ With ten million turns a page of conversations cannot add them up each time. Tri
 whoever writes: this gattway, the version before it, or a person with SQL. Auxiliary requests and shadows are in no sum.
 A sum is null where every part of it is unknown.
 
-SQLite's triggers work row by row and add to what is there; PostgreSQL's take a whole statement's rows at once and add
-the conversations in it up anew. Shippers insert batches, each in one statement.
+SQLite's triggers work row by row and add to what is there; a column that is in an index is set only where it changes,
+for SQLite writes an index anew whatever the value is. PostgreSQL's take a whole statement's rows at once and add the
+conversations in it up anew. Shippers insert batches, each in one statement.
 """
 
 from __future__ import annotations
@@ -89,20 +90,29 @@ def _sqlite_add_one(summed: tuple[str, ...]) -> str:
         + ", NEW.status <> 'ok', NEW.excluded IS NOT NULL, NEW.adherent IS NOT NULL, coalesce(NEW.adherent, 0)"
         ", CASE WHEN NEW.adherent = 0 THEN NEW.turn END"
     )
+    indexed = {name: _greater(name) for name in ("experiment", "arm")} | {"started_at": "min(started_at, {new})"}
     updates = [
-        *(f"{name} = coalesce(max({name}, excluded.{name}), {name}, excluded.{name})" for name in _NAMED),
+        *(f"{name} = {_greater(name).format(new=f'excluded.{name}')}" for name in _NAMED if name not in indexed),
         "turn_count = max(turn_count, excluded.turn_count)",
-        "started_at = min(started_at, excluded.started_at)",
         "last_at = max(last_at, excluded.last_at)",
         "drifted_at = coalesce(min(drifted_at, excluded.drifted_at), drifted_at, excluded.drifted_at)",
         *(f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in summed),
         *(f"{name} = {name} + excluded.{name}" for name in ("requests", "failed", "excluded", "judged", "adherent")),
     ]
     counted = " AND ".join(f"NEW.{part}" for part in _COUNTED.split(" AND "))
+    new = {name: value.format(new=f"NEW.{name}") for name, value in indexed.items()}
+    differs = " OR ".join(f"{name} IS NOT {value}" for name, value in new.items())
     return (
         f"{_into_conversations(summed)} SELECT {values} WHERE {counted} "
-        f"ON CONFLICT (conversation_id, key_name) DO UPDATE SET {', '.join(updates)}"
+        f"ON CONFLICT (conversation_id, key_name) DO UPDATE SET {', '.join(updates)}; "
+        f"UPDATE conversations SET {', '.join(f'{name} = {value}' for name, value in new.items())} "
+        "WHERE conversation_id = NEW.conversation_id AND key_name = coalesce(NEW.key_name, '') "
+        f"AND {counted} AND ({differs})"
     )
+
+
+def _greater(name: str) -> str:
+    return f"coalesce(max({name}, {{new}}), {name}, {{new}})"
 
 
 def _postgresql(summed: tuple[str, ...]) -> Iterator[str]:

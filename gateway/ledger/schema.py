@@ -19,7 +19,9 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    and_,
     event,
+    func,
     text,
 )
 
@@ -27,7 +29,7 @@ from gateway.ledger.rollups import SUMMED, triggers
 from gateway.ledger.ruling import ruling_triggers
 from gateway.ledger.segments import segment_triggers
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest revision under `migrations/versions`."""
 
 GENERATION = 1
@@ -36,6 +38,7 @@ GENERATION = 1
 metadata = MetaData()
 
 _LEFT_OUT = text("excluded IS NOT NULL")
+_HAS_USER = text("user_hash IS NOT NULL")
 
 turns = Table(
     "turns",
@@ -99,12 +102,10 @@ turns = Table(
     Column("user_hash", String),
     Index("turns_by_conversation", "conversation_id", "started_at"),
     Index("turns_by_start", "started_at"),
-    Index("turns_by_history", "history_hash"),
     Index("turns_by_answer", "answered_hash"),
     Index("turns_by_parent", "parent_request_id"),
     Index("turns_by_completion", "completion_id"),
-    Index("turns_by_experiment", "experiment", "conversation_id", "turn"),
-    Index("turns_by_user", "user_hash"),
+    Index("turns_by_user", "user_hash", sqlite_where=_HAS_USER, postgresql_where=_HAS_USER),
     Index(
         "turns_left_out",
         "experiment",
@@ -131,8 +132,14 @@ assignments = Table(
     Column("turn", Integer),
     Column("instruction_chars", Integer),
     Column("prompt_chars", Integer),
-    Index("assignments_by_experiment", "experiment", "arm"),
     Index("assignments_by_time", "experiment", "assigned_at"),
+)
+
+# A turn's own assignment.
+DEALT = and_(
+    turns.c.conversation_id == assignments.c.conversation_id,
+    turns.c.experiment == assignments.c.experiment,
+    func.coalesce(turns.c.key_name, "") == assignments.c.key_name,
 )
 
 verdicts = Table(
@@ -196,7 +203,6 @@ conversations = Table(
     Column("drifted_at", Integer),  # the first turn that did not adhere
     Index("conversations_by_start", "started_at", "conversation_id", "key_name"),
     Index("conversations_by_arm", "experiment", "arm", "started_at", "conversation_id", "key_name"),
-    Index("conversations_by_last", "last_at"),
 )
 
 

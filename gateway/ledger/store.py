@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, and_, case, func, or_, select, true
 
 from gateway.ledger.pages import Filter, Page, page
 from gateway.ledger.records import COLUMNS, Allocation, Answered, Spent, Turn
-from gateway.ledger.schema import allocations, assignments, turns
+from gateway.ledger.schema import DEALT, allocations, assignments, turns
 
 Row = dict[str, Any]
 
@@ -150,7 +150,9 @@ class Store:
         share = func.avg(case((turns.c.adherent, 1.0), else_=0.0)).label("share")
         judged = (
             select(turns.c.arm, share)
-            .where(turns.c.experiment == experiment, turns.c.adherent.is_not(None), turns.c.excluded.is_(None))
+            .join(assignments, DEALT)
+            .where(assignments.c.experiment == experiment)
+            .where(turns.c.adherent.is_not(None), turns.c.excluded.is_(None))
             .group_by(turns.c.conversation_id, turns.c.key_name, turns.c.arm)
             .subquery()
         )

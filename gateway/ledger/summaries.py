@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Column, Connection, Engine, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from gateway.ledger.schema import assignments, report_segments, turns
+from gateway.ledger.schema import DEALT, assignments, report_segments, turns
 from gateway.ledger.segments import TRIGGERS_LOCK
 
 if TYPE_CHECKING:
@@ -242,14 +242,7 @@ class Summaries:
         own = ("key_name", "policy", "excluded", "propensity", "prompt_chars")
         query = (
             select(*(assignments.c[name] if name in own else turns.c[name] for name in ROW))
-            .join(
-                turns,
-                and_(
-                    turns.c.conversation_id == assignments.c.conversation_id,
-                    turns.c.experiment == assignments.c.experiment,
-                    func.coalesce(turns.c.key_name, "") == assignments.c.key_name,
-                ),
-            )
+            .join(turns, DEALT)
             .where(*self._dealt(begins_at, before), turns.c.excluded.is_(None), turns.c.auxiliary.is_(None))
         )
         return connection.execute(query).all()

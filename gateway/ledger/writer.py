@@ -168,10 +168,9 @@ class Writer:
         group = Group(items, notes, [request_id for request_id in ended if self._open.get(request_id)], self._owner)
         failure: LedgerError | None = None
         try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            with self._connection.begin():
-                group.apply(self._connection)
+            connection = self._connect()
+            with connection.begin():
+                group.apply(connection)
         except SQLAlchemyError as error:
             self._disconnect()
             self._fresh.extendleft((0.0, row) for row in reversed(notes))
@@ -198,6 +197,15 @@ class Writer:
             self._open.pop(request_id, None)
         if self._on_commit is not None:
             self._on_commit()
+
+    def _connect(self) -> Connection:
+        """What a statement keeps to take itself back stays in memory, as rows are small: SQLite would make a file for
+        it and remove it again at every commit, which cost more than the rows."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            self._connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
+            self._connection.commit()
+        return self._connection
 
     def _disconnect(self) -> None:
         if self._connection is None:
