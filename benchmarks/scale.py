@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from gateway.ledger.pages import Filter
 from gateway.ledger.rollups import drop_triggers, rebuild, triggers
 from gateway.ledger.ruling import drop_ruling_triggers, ruling_triggers
-from gateway.ledger.schema import assignments, turns
+from gateway.ledger.schema import assignments, conversations, turns
 from gateway.ledger.segments import drop_segment_triggers, segment_triggers
 from gateway.ledger.store import Store
 
@@ -42,6 +42,7 @@ _COLUMNS = {
     "cached_tokens": f"i % {TURNS} * 60",
     "cost_usd": f"0.0001 * (i % {TURNS} + 1)",
     "duration_ms": "500.0",
+    "completion_id": "'c' || i",
     "history_hash": "'h' || i",
     "answered_hash": "'a' || i",
 }
@@ -64,9 +65,13 @@ _DEALT = (
 )
 
 
-def fill(engine: Engine, rows: int) -> None:
-    """Put `rows` turns into an empty ledger."""
-    with _connection_to_fill(engine) as connection:
+def fill(engine: Engine, rows: int, *, unlogged: bool = False) -> None:
+    """Put `rows` turns into an empty ledger.
+
+    Args:
+        unlogged: leave PostgreSQL's tables without a write-ahead log, which makes filling shorter and reading no other.
+    """
+    with _connection_to_fill(engine, unlogged) as connection:
         is_sqlite = connection.dialect.name == "sqlite"
         columns = {**_COLUMNS, **(_SQLITE if is_sqlite else _POSTGRESQL)}
         numbers = "(WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last}) SELECT i FROM n)"
@@ -80,13 +85,14 @@ def fill(engine: Engine, rows: int) -> None:
                 )
             )
             connection.execute(text(_DEALT))
-        rebuild(connection)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ANALYZE" if is_sqlite else "VACUUM ANALYZE"))
+            rebuild(connection)
+    if not is_sqlite:  # as autovacuum does; nobody analyzes a gateway's file
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM ANALYZE turns, assignments, conversations"))
 
 
 @contextmanager
-def _connection_to_fill(engine: Engine) -> Iterator[Connection]:
+def _connection_to_fill(engine: Engine, unlogged: bool) -> Iterator[Connection]:
     """One transaction. A file is written once and not through a log: it is empty, and who fills it may begin again."""
     with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
@@ -94,6 +100,11 @@ def _connection_to_fill(engine: Engine) -> Iterator[Connection]:
                 connection.exec_driver_sql(f"PRAGMA {setting}")
             connection.commit()
         with connection.begin():
+            if connection.dialect.name == "postgresql":
+                for setting in ("maintenance_work_mem = '512MB'", "work_mem = '256MB'"):
+                    connection.exec_driver_sql(f"SET LOCAL {setting}")
+                for table in (turns, assignments, conversations) if unlogged else ():
+                    connection.exec_driver_sql(f"ALTER TABLE {table.name} SET UNLOGGED")
             yield connection
 
 
@@ -103,7 +114,7 @@ def _without_upkeep(connection: Connection) -> Iterator[None]:
     dialect = connection.dialect.name
     for statement in (*drop_triggers(dialect), *drop_segment_triggers(dialect), *drop_ruling_triggers(dialect)):
         connection.execute(text(statement))
-    indexes = [*turns.indexes, *assignments.indexes]
+    indexes = [*turns.indexes, *assignments.indexes, *conversations.indexes]
     for index in indexes:
         index.drop(connection)
     yield
