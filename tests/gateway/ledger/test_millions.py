@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 
 from benchmarks import scale
 from gateway.experiments.report import PAIRS
@@ -48,33 +47,24 @@ def engine(request: pytest.FixtureRequest, million: dict[str, Engine]) -> Engine
     return million[request.param]
 
 
-@contextmanager
-def asked(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
-    """The statements that are executed while the block runs, with their values."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, values: Any, _context: Any, _many: bool) -> None:
-        if statement.lstrip().startswith(("SELECT", "WITH")):
-            seen.append((statement, values))
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
 def plans(engine: Engine, question: Callable[[], Any]) -> list[str]:
     """How the database finds what a question asks, a text for each of its statements."""
-    with asked(engine) as statements:
+    found: list[str] = []
+
+    def explain(asking: Connection, _cursor: Any, statement: str, values: Any, _context: Any, _many: bool) -> None:
+        if statement.lstrip().startswith(("SELECT", "WITH")):
+            cursor = asking.connection.cursor()  # in the same transaction, whose settings count
+            cursor.execute(f"{'EXPLAIN QUERY PLAN' if is_sqlite else 'EXPLAIN'} {statement}", values)
+            found.append("\n".join(str(line[-1]) for line in cursor.fetchall()))
+            cursor.close()
+
+    is_sqlite = engine.dialect.name == "sqlite"
+    event.listen(engine, "before_cursor_execute", explain)
+    try:
         question()
-    assert statements
-    explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
-    found = []
-    with engine.connect() as connection:
-        for statement, values in statements:
-            lines = connection.exec_driver_sql(f"{explain} {statement}", values)
-            found.append("\n".join(str(line[-1]) for line in lines))
+    finally:
+        event.remove(engine, "before_cursor_execute", explain)
+    assert found
     return found
 
 
