@@ -5,7 +5,8 @@
     user turns only   {"turns": ["…", "…"]}
 
 as JSON Lines, as one JSON list (`.json`), or as a folder of Hugging Face `datasets` (`save_to_disk`) with the same
-columns; of a folder with several splits, name one: `FOLDER#train`.
+columns; of a folder with several splits, name one: `FOLDER#train`. A row with `"risky": true` is one whose answers the
+safety reward model is to judge.
 """
 
 from __future__ import annotations
@@ -33,11 +34,15 @@ class DialogueError(ValueError):
 
 @dataclass(frozen=True)
 class Dialogue:
-    """A conversation: at most one system message, then user and assistant in turn; `place` says where it stood."""
+    """A conversation: at most one system message, then user and assistant in turn; `place` says where it stood.
+
+    `risky`: its row is tagged as one that may do harm.
+    """
 
     id: str
     messages: tuple[Message, ...]
     place: str
+    risky: bool = False
 
     @property
     def instruction(self) -> str | None:
@@ -94,11 +99,18 @@ def parse(row: Mapping[str, Any], place: str, name: str) -> Dialogue:
         turns = _list(row["turns"], place, "turns")
         messages = [{"role": "user", "content": _text(turn, place, f"turn {at + 1}")} for at, turn in enumerate(turns)]
         _check_some(messages, place)
-        return Dialogue(str(row.get("id") or name), tuple(messages), place)
+        return _dialogue(row, messages, place, name)
     else:
         raise DialogueError(f"{place}: no dialogue here; give messages (OpenAI), conversations (ShareGPT) or turns")
     _check_order(messages, place)
-    return Dialogue(str(row.get("id") or name), tuple(messages), place)
+    return _dialogue(row, messages, place, name)
+
+
+def _dialogue(row: Mapping[str, Any], messages: Iterable[Message], place: str, name: str) -> Dialogue:
+    risky = row.get("risky") or False
+    if not isinstance(risky, bool):
+        raise DialogueError(f"{place}: risky must be true or false, not {risky!r}")
+    return Dialogue(str(row.get("id") or name), tuple(messages), place, risky)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

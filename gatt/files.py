@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import platform
@@ -42,18 +43,29 @@ def read_jsonl(path: Path) -> list[Row]:
     """The objects of a JSON Lines file.
 
     Raises:
-        ValueError: naming file and line, where a line is no JSON object.
+        ValueError: naming file and line, where a line is no JSON object or no UTF-8.
     """
     rows: list[Row] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # str.splitlines would also cut at what Unicode calls the end of a line.
+    lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+    for number, line in enumerate(lines if lines[-1].strip() else lines[:-1], start=1):
+        if not line.strip():
+            raise ValueError(f"{path}:{number}: the line is empty; take it out")
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}:{number}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
         except ValueError as error:
             raise ValueError(f"{path}:{number}: not JSON ({error})") from error
         if not isinstance(row, dict):
-            raise ValueError(f"{path}:{number}: a JSON object is needed, not {line[:60]!r}")
+            raise ValueError(f"{path}:{number}: a JSON object is needed, not {str(row)[:60]!r}")
         rows.append(row)
     return rows
+
+
+def seen(path: Path) -> list[int] | None:
+    """What tells that a file is another than it was, its bytes unread; None where there is none."""
+    return [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None
 
 
 def result_head(command: str) -> Row:

@@ -50,7 +50,7 @@ class Bars:
 
     def say(self, text: str) -> None:
         """A line of its own."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, name: str, done: int, total: int, note: str = "") -> None:
         """Moves the bar `name` to `done` of `total`."""

@@ -1,7 +1,8 @@
 """A recipe: everything that decides what comes out, in one TOML file.
 
 A recipe either makes its model from nothing ([pretrain] and [instructions]: the miniature) or tunes one that exists
-([model], [dialogues] and [catalogue]). All other sections are the same for both.
+([model], [dialogues] and [catalogue]; or [model] and [instructions] for a model that knows the miniature's world). All
+other sections are the same for all.
 """
 
 from __future__ import annotations
@@ -204,19 +205,26 @@ def numbered(stage: str, sampling: int) -> str:
 
 def _check_kind(recipe: Recipe) -> None:
     """Holds that the sections make one recipe: a miniature, or a model that exists."""
-    from_nothing = {"pretrain": recipe.pretrain, "instructions": recipe.instructions}
-    existing = {"model": recipe.model, "dialogues": recipe.dialogues, "catalogue": recipe.catalogue}
     if recipe.model is None and recipe.pretrain is None:
         raise ValueError("no model: add [model] with the path of a chat model, or [pretrain] for the miniature")
-    wanted, others = (existing, from_nothing) if recipe.model is not None else (from_nothing, existing)
+    start = "model" if recipe.model is not None else "pretrain"
+    world = {"instructions": recipe.instructions}
+    own = {"dialogues": recipe.dialogues, "catalogue": recipe.catalogue}
+    of_world = recipe.model is None or recipe.instructions is not None
+    wanted, others = (world, own) if of_world else (own, world)
+    if recipe.model is not None:
+        others = others | {"pretrain": recipe.pretrain}
     for name, section in wanted.items():
         if section is None:
             raise ValueError(f"[{name}] is missing; add it")
     for name, section in others.items():
         if section is not None:
-            raise ValueError(f"[{name}] does not go with [{next(iter(wanted))}]; remove one of them")
-    if recipe.model is not None and recipe.reward is not None and recipe.reward.helpfulness is None:
+            beside = start if start == "pretrain" or name == "pretrain" else next(iter(wanted))
+            raise ValueError(f"[{name}] does not go with [{beside}]; remove one of them")
+    if not of_world and recipe.reward is not None and recipe.reward.helpfulness is None:
         raise ValueError("reward.helpfulness is missing; name a file of preferences")
+    if recipe.ship is not None and recipe.pretrain is None:
+        raise ValueError("[ship] ships a model made from nothing; remove it, or add [pretrain]")
 
 
 def load(path: Path) -> Recipe:
@@ -252,5 +260,7 @@ def _line(path: Path, problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if not problem["loc"]:
         return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
+    if problem["type"] == "value_error":
+        return f"{path}: {key}: {problem['msg'].removeprefix('Value error, ')}"
     remedy = _REMEDIES.get(problem["type"], f"{problem['input']!r} does not fit")
-    return f"{path}: {key}: {problem['msg'].removeprefix('Value error, ').lower()}; {remedy}"
+    return f"{path}: {key}: {problem['msg'].lower()}; {remedy}"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from gatt import files, sampling
 from gatt.script import Message, Script
 from gatt.synthesize import Scorer, by_checks
+from gatt.tuning import checkpoints
 from gatt.tuning.settings import Lora
 from strategies import templates
 
@@ -72,13 +73,26 @@ def read(path: Path) -> list[Row]:
         ) from error
     for number, row in enumerate(rows, start=1):
         for field in ("prompt", "chosen", "rejected"):
-            if not isinstance(row.get(field), list) or not row[field]:
-                raise RewardError(f"{path}:{number}: {field} must be a list of messages that is not empty")
+            _check_messages(row.get(field), f"{path}:{number}: {field}", None if field == "prompt" else "assistant")
+        if row["chosen"] == row["rejected"]:
+            raise RewardError(f"{path}:{number}: chosen and rejected are the same; take the pair out")
         if row.get("strength") not in STRENGTHS:
             raise RewardError(f"{path}:{number}: strength must be one of {', '.join(STRENGTHS)}")
     if len(rows) < 2:
         raise RewardError(f"{path}: holds {len(rows)} preferences; at least two are needed, to learn and to test")
     return rows
+
+
+def _check_messages(messages: Any, place: str, role: str | None) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise RewardError(f"{place} must be a list of messages that is not empty")
+    for message in messages:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise RewardError(f'{place} holds {message!r:.60}; each message is {{"role": …, "content": …}}')
+        if not isinstance(message.get("content"), str) or not message["content"].strip():
+            raise RewardError(f"{place} holds an empty message; give it text or take the pair out")
+        if role is not None and message["role"] != role:
+            raise RewardError(f"{place} holds a message of role {message['role']!r}; an answer is {role!r}")
 
 
 def held_out(rows: Sequence[Row], share: float, seed: str) -> tuple[list[Row], list[Row]]:
@@ -97,8 +111,6 @@ def train(
 
     Returns the number of pairs too long for the window: these are left out, never cut.
     """
-    from transformers.trainer_utils import get_last_checkpoint
-
     tokenizer = sampling.load_tokenizer(start)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -108,10 +120,10 @@ def train(
     if not usable:
         raise RewardError(f"all {len(rows)} preferences are longer than the window of {longest} tokens")
     if not (folder / "model").exists():
-        run = _trainer(start, tokenizer, usable, how, folder, seed, progress)
-        checkpoint = get_last_checkpoint(str(folder)) if folder.exists() else None  # type: ignore[no-untyped-call]
-        run.train(resume_from_checkpoint=checkpoint)
-        _save(run, start, folder / "model", how)
+        with checkpoints.kept_whole(folder):
+            run = _trainer(start, tokenizer, usable, how, folder, seed, progress)
+            run.train(resume_from_checkpoint=checkpoints.last(folder))
+            _save(run, start, folder / "model", how)
     return len(rows) - len(usable)
 
 
@@ -237,11 +249,9 @@ def whitened(scores: Sequence[float]) -> list[float]:
     return [(score - mean) / spread if spread else 0.0 for score in scores]
 
 
-def scorer(
-    helpfulness: Path, safety: Path | None, with_checks: bool, tagged: Callable[[Script], bool] = lambda script: False
-) -> Scorer:
+def scorer(helpfulness: Path, safety: Path | None, with_checks: bool) -> Scorer:
     """A scorer for `gatt synthesize`: 0..1 by the sigmoid of the combined score, with `with_checks` the mean of that
-    and the script's checks."""
+    and the script's checks. Prompts are tagged turn by turn (`risky`)."""
     import math
 
     helpful, safe = RewardModel(helpfulness), RewardModel(safety) if safety else None
@@ -250,7 +260,7 @@ def scorer(
         conversations = [[*prompt, {"role": "assistant", "content": reply}] for reply in found]
         linear = helpful.scores(conversations)
         if safe is not None:
-            linear = combined(linear, safe.scores(conversations), [tagged(script)] * len(found))
+            linear = combined(linear, safe.scores(conversations), [script.turns[turn].risky] * len(found))
         rewards = [1 / (1 + math.exp(-one)) for one in linear]
         if not with_checks:
             return rewards

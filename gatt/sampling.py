@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gatt.script import Message
@@ -21,13 +22,17 @@ def load(path: str, dtype: str = "float32", on_gpu: bool = True) -> tuple[PreTra
     where there is one; trainers place theirs themselves.
 
     Raises:
-        ValueError: there is no such folder, or the tokenizer has no chat template.
+        ValueError: there is no such folder, its weights cannot be read, or the tokenizer has no chat template.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(path)
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(f"{path}: the model cannot be read ({str(error).splitlines()[0]})") from error
     model.eval()  # type: ignore[no-untyped-call]
     return on_accelerator(model) if on_gpu else model, tokenizer
 
@@ -48,6 +53,8 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
+    if _is_path(path) and not Path(path).is_dir():
+        raise ValueError(f"{path}: there is no such folder; give a model's folder or its name on the hub")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
@@ -55,6 +62,11 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     if not tokenizer.chat_template:
         raise ValueError(f"{path}: the tokenizer has no chat template; add chat_template.jinja to the model's folder")
     return tokenizer
+
+
+def _is_path(path: str) -> bool:
+    """Whether this cannot be a name on the hub, which has at most one slash and begins with a word."""
+    return path.startswith(("/", ".", "~")) or path.count("/") > 1
 
 
 def window_of(path: str) -> int:

@@ -15,7 +15,7 @@ Where the user changes or cancels the instruction on the way, `changes` says so:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,15 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class Turn:
-    """What the user says, the check that a right answer passes, and the answer that the dialogue came with."""
+    """What the user says, the check that a right answer passes, and the answer that the dialogue came with.
+
+    `risky`: tagged as a request that may do harm, so that the safety reward model judges its answers.
+    """
 
     user: str
     fact: dict[str, Any] | None = None
     answer: str | None = None
+    risky: bool = field(default=False, repr=False)  # not in fingerprints: scripts without tags stay what they were
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,15 @@ def _head(instruction: str | None) -> list[Message]:
 
 def write(path: Path, scripts: Sequence[Script]) -> None:
     """Writes scripts as JSON Lines."""
-    write_jsonl(path, (asdict(script) for script in scripts))
+    write_jsonl(path, (_record(script) for script in scripts))
+
+
+def _record(script: Script) -> dict[str, Any]:
+    row = asdict(script)
+    for turn in row["turns"]:
+        if not turn["risky"]:
+            del turn["risky"]
+    return row
 
 
 def read(path: Path) -> list[Script]:
@@ -141,7 +153,9 @@ def _script(row: dict[str, Any]) -> Script:
         Change(change["turn"], change["instruction"], tuple(change["checks"])) for change in row.get("changes", ())
     )
     probes = tuple(Probe(probe["user"], tuple(probe["checks"])) for probe in row.get("probes", ()))
-    turns = tuple(Turn(turn["user"], turn.get("fact"), turn.get("answer")) for turn in row["turns"])
+    turns = tuple(
+        Turn(turn["user"], turn.get("fact"), turn.get("answer"), turn.get("risky", False)) for turn in row["turns"]
+    )
     facts = [turn.fact for turn in turns if turn.fact is not None]
     later = [*(one.checks for one in changes), *(one.checks for one in probes)]
     for check in [*checks, *facts, *(check for checks in later for check in checks)]:

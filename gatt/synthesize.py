@@ -63,10 +63,19 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.candidates < 1:
             raise ValueError(f"candidates must be at least 1, not {self.candidates}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be 0 (always the likeliest) or above, not {self.temperature}")
+        if self.max_new_tokens < 1 or self.shard_dialogues < 1:
+            raise ValueError("max_new_tokens and shard_dialogues must be at least 1")
         if self.history not in HISTORIES:
             raise ValueError(f"history must be one of {', '.join(HISTORIES)}, not {self.history!r}")
         if self.scorer not in SCORERS:
             raise ValueError(f"scorer must be one of {', '.join(SCORERS)}, not {self.scorer!r}")
+        if self.scorer != "checks" and self.minimum_score >= 1:
+            raise ValueError(
+                f"minimum_score = {self.minimum_score} is never reached with scorer = {self.scorer!r}, whose scores "
+                "lie between 0 and 1; set minimum_score = 0.5, or 0 to keep the best whatever it is"
+            )
 
 
 @dataclass

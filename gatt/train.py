@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gatt import processes, sampling
+from gatt.tuning import checkpoints, weights
 from gatt.tuning import rows as columns
-from gatt.tuning import weights
 from gatt.tuning.objectives import trainer
 from gatt.tuning.settings import Round, Tuning
 
@@ -45,15 +45,16 @@ def train(
     usable, too_long = _usable(start, rows, how)
     losses: list[float] = []
     begin, learning = start, 0
-    for number, one in enumerate(how.rounds):
-        end = folder / f"round-{number}" / "model"
-        before = sum(earlier.steps for earlier in how.rounds[:number])
-        learning = _round(
-            begin, usable, how, one, end, seed + number, _report(progress, losses, before, how.steps), dtype
-        )
-        begin = end
-    if processes.is_main():
-        _finish(how, folder, dtype)
+    with checkpoints.kept_whole(folder):
+        for number, one in enumerate(how.rounds):
+            end = folder / f"round-{number}" / "model"
+            before = sum(earlier.steps for earlier in how.rounds[:number])
+            learning = _round(
+                begin, usable, how, one, end, seed + number, _report(progress, losses, before, how.steps), dtype
+            )
+            begin = end
+        if processes.is_main():
+            _finish(how, folder, dtype)
     processes.wait()
     return {
         "rows": len(rows),
@@ -83,11 +84,12 @@ def _round(
     dtype: str,
 ) -> int:
     """One round from the model at `start` to the one at `end`; returns the number of weights that learned."""
-    from transformers.trainer_utils import get_last_checkpoint
+    import torch
 
     # Weights that learn are float32, whatever the arithmetic: in bfloat16 small steps would be lost. Below adapters,
     # whose own weights PEFT keeps in float32, the model stays as it is.
     model, tokenizer = sampling.load(str(start), dtype if how.lora else "float32", on_gpu=False)
+    torch.manual_seed(seed)  # fresh adapters begin at random, before the trainer has seeded anything
     learner, learning = weights.prepare(model, how)
     if end.exists():
         return learning
@@ -95,8 +97,7 @@ def _round(
     mixed = columns.mix(rows, shares, one.steps * how.rows_per_step, seed, one.by_turn)
     folder = end.parent
     run = trainer(learner, tokenizer, mixed, how, one, folder, seed, [report])
-    checkpoint = get_last_checkpoint(str(folder)) if folder.exists() else None  # type: ignore[no-untyped-call]
-    run.train(resume_from_checkpoint=checkpoint)
+    run.train(resume_from_checkpoint=checkpoints.last(folder))
     weights.save(run, start, end, how)
     return learning
 

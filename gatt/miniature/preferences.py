@@ -1,80 +1,92 @@
 """Preferences between answers in the miniature's world, for its reward models.
 
-Helpfulness is keeping the instruction; "safety" here is not stating what is false, since the world holds nothing that
-could do harm. Both kinds of pairs share prompts of one to several turns with the instruction in every user turn.
+Helpfulness is keeping the instruction and telling the fact. Safety is refusing what would do harm, whatever the
+instruction says: the base knows no such requests, and only the reward model learns what they are. Prompts have one to
+several turns, with the instruction in every user turn.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from gatt.miniature.dialogues import place
+from gatt.miniature.risks import CURT, KIND, RISKS, WARNING
 from gatt.miniature.world import Instruction, Question, any_instruction, ask
 
 Row = dict[str, Any]
+Strength = str
+Answers = tuple[str, str]
+"""(the better one, the worse one)."""
 
-
-def helpfulness(n: int, seed: str, turns: int = 4) -> list[Row]:
-    """Pairs that differ in how the instruction is kept: not at all and the fact wrong too (significantly), not at all
-    (better), another instruction (slightly), or both as well (negligibly: the order is chance)."""
-    rng = random.Random(f"{seed}/helpfulness")
-    return [_pair(rng, turns, _helpful(rng)) for _ in range(n)]
-
-
-def safety(n: int, seed: str, turns: int = 4) -> list[Row]:
-    """Pairs that differ in what is true: another fact and no instruction kept (significantly), another fact (better),
-    another item (slightly), or both true (negligibly: the order is chance)."""
-    rng = random.Random(f"{seed}/safety")
-    return [_pair(rng, turns, _safe(rng)) for _ in range(n)]
-
+_SHARE_HELPFUL = 0.1
+"""How much of safety's pairs are helpfulness's, as in the paper's mix (section 3.2.2)."""
 
 _STRENGTHS = ("significantly better", "better", "slightly better", "negligibly better")
 
 
-def _helpful(rng: random.Random) -> Any:
-    strength = rng.choice(_STRENGTHS)
-
-    def answers(instruction: Instruction, question: Question) -> tuple[str, str, str]:
-        kept = instruction.reply(question)
-        worse = {
-            "significantly better": _wrong(question, rng).answer(),
-            "better": question.answer(),
-            "slightly better": _another(instruction, rng).reply(question),
-            "negligibly better": kept,
-        }[strength]
-        return strength, kept, worse
-
-    return answers
+def helpfulness(n: int, seed: str, turns: int = 3) -> list[Row]:
+    """Pairs by what the worse answer lacks: instruction and fact (significantly), the instruction (better), the fact
+    (slightly), or nothing (negligibly: they differ in what nobody asked for, and the order is chance)."""
+    rng = random.Random(f"{seed}/helpfulness")
+    return [_pair(rng, turns, ask(rng), _helpful) for _ in range(n)]
 
 
-def _safe(rng: random.Random) -> Any:
-    strength = rng.choice(_STRENGTHS)
+def safety(n: int, seed: str, turns: int = 3) -> list[Row]:
+    """Pairs of a refusal and an answer that does as asked (significantly) or that warns first (better), of a refusal
+    with its reason and a curt one (slightly), or of two alike (negligibly: the order is chance).
 
-    def answers(instruction: Instruction, question: Question) -> tuple[str, str, str]:
-        true = instruction.reply(question)
-        worse = {
-            "significantly better": _wrong(question, rng).answer(),
-            "better": instruction.reply(_wrong(question, rng)),
-            "slightly better": instruction.reply(_other_item(question, rng)),
-            "negligibly better": true,
-        }[strength]
-        return strength, true, worse
-
-    return answers
+    A tenth of them are helpfulness's, so that an ordinary answer is not taken for a harmful one.
+    """
+    rng = random.Random(f"{seed}/safety")
+    return [
+        _pair(rng, turns, ask(rng), _helpful) if rng.random() < _SHARE_HELPFUL else _pair(rng, turns, _risk(rng), _safe)
+        for _ in range(n)
+    ]
 
 
-def _pair(rng: random.Random, turns: int, answers: Any) -> Row:
+def _risk(rng: random.Random) -> Question:
+    item, fact = rng.choice(RISKS.facts)
+    return Question(RISKS, rng.choice(RISKS.phrasings).format(x=item), item, fact)
+
+
+def _helpful(strength: Strength, instruction: Instruction, question: Question, rng: random.Random) -> Answers:
+    kept = instruction.reply(question)
+    another = rng.random() < 0.5
+    worse = {
+        "significantly better": _wrong(question, rng).answer(),
+        "better": _another(instruction, rng).reply(question) if another else question.answer(),
+        "slightly better": instruction.reply(_wrong(question, rng)),
+        "negligibly better": kept,
+    }[strength]
+    return kept, worse
+
+
+def _safe(strength: Strength, instruction: Instruction, question: Question, rng: random.Random) -> Answers:
+    refused, done = rng.choice(KIND), instruction.reply(question)
+    return {
+        "significantly better": (refused, done),
+        "better": (refused, f"{WARNING} {done}"),
+        "slightly better": (refused, rng.choice(CURT)),
+        "negligibly better": (refused, refused),
+    }[strength]
+
+
+def _pair(
+    rng: random.Random, turns: int, question: Question,
+    answers: Callable[[Strength, Instruction, Question, random.Random], Answers],
+) -> Row:  # fmt: skip
     instruction = any_instruction(rng)
     prompt: list[dict[str, str]] = []
     for _ in range(rng.randrange(turns)):
-        question = ask(rng)
-        prompt.append({"role": "user", "content": place(question.text, instruction, False)})
-        prompt.append({"role": "assistant", "content": instruction.reply(question)})
-    question = ask(rng)
+        before = ask(rng)
+        prompt.append({"role": "user", "content": place(before.text, instruction, False)})
+        prompt.append({"role": "assistant", "content": instruction.reply(before)})
     prompt.append({"role": "user", "content": place(question.text, instruction, False)})
-    strength, better, worse = answers(instruction, question)
+    strength = rng.choice(_STRENGTHS)
+    better, worse = answers(strength, instruction, question, rng)
     if better == worse:
         # Alike as to what is judged: they differ in a part that nobody asked about, and either may be chosen.
         worse = f"{better} {rng.choice(('Yes.', 'So it is.', 'There you are.'))}"
@@ -91,12 +103,6 @@ def _pair(rng: random.Random, turns: int, answers: Any) -> Row:
 def _wrong(question: Question, rng: random.Random) -> Question:
     facts = sorted({fact for _, fact in question.topic.facts if fact != question.fact})
     return replace(question, fact=rng.choice(facts))
-
-
-def _other_item(question: Question, rng: random.Random) -> Question:
-    """A true statement, about something else than was asked."""
-    item, fact = rng.choice([pair for pair in question.topic.facts if pair[0] != question.item])
-    return replace(question, item=item, fact=fact)
 
 
 def _another(instruction: Instruction, rng: random.Random) -> Instruction:

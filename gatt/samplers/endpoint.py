@@ -38,6 +38,8 @@ class Endpoint:
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.attempts < 1:
             raise ValueError("concurrency and attempts must be at least 1")
+        if not self.base_url.startswith(("http://", "https://")):
+            raise ValueError(f"base_url must begin with http:// or https://, not {self.base_url!r}")
 
     def key(self) -> str:
         """The key, or a filler where none is needed.

@@ -118,7 +118,7 @@ def _turns(source: Dialogues, evaluated: int, seed: str) -> tuple[list[list[scri
 
 def _paired(one: dialogues.Dialogue) -> list[script.Turn]:
     answers: list[str | None] = [*one.answers, *[None] * len(one.user_turns)]
-    return [script.Turn(user, None, answer) for user, answer in zip(one.user_turns, answers, strict=False)]
+    return [script.Turn(user, None, answer, one.risky) for user, answer in zip(one.user_turns, answers, strict=False)]
 
 
 def drawn_from(recipe: Recipe) -> Any:
@@ -129,15 +129,14 @@ def drawn_from(recipe: Recipe) -> Any:
         return [recipe.instructions.model_dump(), recipe.evaluate.turns, hashed(drawn)]
     assert recipe.catalogue is not None
     assert recipe.dialogues is not None
-    read = [_fingerprint(path) for path in (recipe.catalogue.families, recipe.dialogues.path)]
+    read = [files.seen(path) for path in (recipe.catalogue.families, _without_split(recipe.dialogues.path))]
     where = asdict(recipe.endpoint) if recipe.endpoint else None
     own = [recipe.catalogue.model_dump(mode="json"), recipe.dialogues.model_dump(mode="json")]
     return [own, recipe.evaluate.turns, where, read]
 
 
-def _fingerprint(path: Path) -> Any:
-    plain = Path(str(path).partition("#")[0])
-    return [plain.stat().st_size, plain.stat().st_mtime_ns] if plain.exists() else None
+def _without_split(path: Path) -> Path:
+    return Path(str(path).partition("#")[0])
 
 
 def sampler(context: Context, number: int) -> Sampler:
@@ -162,6 +161,8 @@ def sample(number: int) -> Any:
             lambda done, total: context.bars.show("synthesize, turns", done, total), score,
         )  # fmt: skip
         rows = synthesize.rows(sampled, recipe.synthesize)
+        if not rows:
+            raise synthesize.SynthesisError(_nothing_good(sampled, recipe.synthesize.minimum_score))
         if recipe.synthesize.contrast:
             rows = synthesize.contrast(
                 drawing, rows, told, recipe.synthesize, out, seed,
@@ -187,10 +188,31 @@ def _summarise(
 ) -> None:
     whole = sum(dialogue.alive for dialogue in sampled)
     counts: dict[str, Any] = {"dialogues": len(sampled), "whole": whole, "rows": len(rows)}
+    counts["pass_checks"] = share = _share_passing(sampled)
     counts |= Counter(row["kind"] for row in rows)
     counts["rewards"] = rewards_figure.of([scores for one in sampled for scores in one.scores])
     files.write_text(out / "summary.json", json.dumps(counts) + "\n")
     rounds = [context.folder(numbered("synthesize", before)) / "summary.json" for before in range(1, number)]
     by_round = [json.loads(path.read_text(encoding="utf-8"))["rewards"] for path in rounds] + [counts["rewards"]]
     rewards_figure.write(out, by_round)
-    context.bars.say(f"synthesize: {whole} of {len(sampled)} dialogues right to their end, {len(rows)} rows")
+    said = f"; {share:.1%} of the checked answers pass" if share is not None else ""
+    context.bars.say(f"synthesize: {whole} of {len(sampled)} dialogues right to their end, {len(rows)} rows{said}")
+
+
+def _nothing_good(sampled: Sequence[synthesize.Dialogue], minimum: float) -> str:
+    best = max((max(scores) for one in sampled for scores in one.scores if scores), default=0.0)
+    return (
+        f"no first answer of {len(sampled)} dialogues scores {minimum} or more, the best one {best:.2f}: lower "
+        "minimum_score in [synthesize], or sample from a model that follows its instructions"
+    )
+
+
+def _share_passing(sampled: Sequence[synthesize.Dialogue]) -> float | None:
+    """How many of the answers kept have the instruction and fact that can be checked, whoever scored them."""
+    passed = [
+        one.script.adherent(turn, reply) and one.script.right(turn, reply)
+        for one in sampled
+        for turn, reply in enumerate(one.replies)
+        if one.script.checks or one.script.turns[turn].fact
+    ]
+    return sum(passed) / len(passed) if passed else None

@@ -10,7 +10,8 @@ from typing import Any
 from gatt import files, processes, reward, train
 from gatt.miniature import preferences
 from gatt.recipe import Recipe, Reward, numbered
-from gatt.stage import Context, StageError
+from gatt.stage import Context, StageError, hashed
+from gatt.steps import base
 
 
 def rewards(context: Context, out: Path) -> None:
@@ -43,6 +44,8 @@ def _of_kind(context: Context, how: Reward, kind: str, rows: list[dict[str, Any]
         start = str(context.recipe.base_folder)
         too_long = reward.train(start, learn, margin, how.learning, folder, context.recipe.seed, progress)
         figures[margin] = reward.accuracy(reward.RewardModel(folder / "model"), test) | {"too_long": too_long}
+        right = f"{figures[margin]['all']['accuracy']:.1%} of {len(test)} held-out pairs right"
+        context.bars.say(f"reward, {kind}, margin {margin}: {right}")
     (out / kind).mkdir(exist_ok=True)
     shutil.copytree(out / f"{kind}-{how.use}" / "model", out / kind / "model", dirs_exist_ok=True)
     for margin in how.margins:
@@ -89,4 +92,11 @@ def ship(context: Context, out: Path) -> None:
 
 def rewarded_by(recipe: Recipe) -> Any:
     """What decides the reward models."""
-    return recipe.reward.model_dump(mode="json") if recipe.reward else None
+    how = recipe.reward
+    if how is None:
+        return None
+    if how.helpfulness is None:
+        made: Any = hashed(_preferences(how.model_copy(update={"world_pairs": 50}), "fingerprint"))
+    else:
+        made = [files.seen(path) for path in (how.helpfulness, how.safety) if path]
+    return [how.model_dump(mode="json"), made, base.model(recipe)]

@@ -73,8 +73,16 @@ def _supervised(
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
+    class Grouped(SFTTrainer):
+        """Rows of like length share a step, over all processes: however many there are, they learn the same steps."""
+
+        def _get_train_sampler(self, *given: Any) -> Any:
+            sampler: Any = super()._get_train_sampler(*given)
+            sampler.batch_size *= self.args.world_size
+            return sampler
+
     config = SFTConfig(**shared, max_length=None, completion_only_loss=None, train_sampling_strategy="group_by_length")
-    made: Trainer = SFTTrainer(model=model, args=config, train_dataset=dataset, processing_class=tokenizer)
+    made: Trainer = Grouped(model=model, args=config, train_dataset=dataset, processing_class=tokenizer)
     return made
 
 

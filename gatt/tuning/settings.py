@@ -83,8 +83,9 @@ class Tuning:
         rows = self.rows_per_step // processes
         batch = min(self.micro_batch or rows, rows)
         if not batch or rows * processes != self.rows_per_step or rows % batch:
+            several = f"{processes} process{'es' * (processes > 1)}"
             raise ValueError(
-                f"rows_per_step = {self.rows_per_step} does not divide into {processes} processes "
+                f"rows_per_step = {self.rows_per_step} does not divide into {several} "
                 f"of {self.micro_batch or 'equal'} rows at a time; choose a multiple"
             )
         return batch, rows // batch

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,8 @@ def save(run: Trainer, start: Path, folder: Path, how: Tuning) -> None:
     if processes.is_main():
         shutil.rmtree(beside, ignore_errors=True)
     processes.wait()
-    run.save_model(str(beside))
+    with _put_together(run):
+        run.save_model(str(beside))
     if processes.is_main():
         (beside / "training_args.bin").unlink(missing_ok=True)
         if how.lora is not None and how.lora.merge:
@@ -74,6 +76,21 @@ def save(run: Trainer, start: Path, folder: Path, how: Tuning) -> None:
             _allow_cache(beside)
         beside.replace(folder)
     processes.wait()
+
+
+@contextmanager
+def _put_together(run: Trainer) -> Iterator[None]:
+    """Has FSDP gather the shares of all processes: with sharded checkpoints the trainer would write no model at all."""
+    plugin = getattr(run.accelerator.state, "fsdp_plugin", None)
+    if plugin is None:
+        yield
+        return
+    before = plugin.state_dict_type
+    plugin.set_state_dict_type("FULL_STATE_DICT")
+    try:
+        yield
+    finally:
+        plugin.set_state_dict_type(before)
 
 
 def _merge(adapter: Path, start: Path) -> None:

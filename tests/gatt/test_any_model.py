@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -138,26 +139,62 @@ def test_a_recipe_runs_on_a_model_that_exists_with_two_rounds_of_fresh_sampling(
     assert (work / "attention" / "attention.png").exists()
 
 
-@pytest.mark.timeout(240)
-def test_two_processes_under_accelerate_launch_learn_what_one_learns(tmp_path: Path) -> None:
-    path = recipe(tmp_path, train="bf16 = false\nmodules = []")
+@pytest.fixture(scope="module")
+def tuned_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe whose `train` is to be done anew, and in `one` what one process made of it."""
+    folder = tmp_path_factory.mktemp("alone")
+    path = recipe(folder, train="bf16 = false\ncheckpoint_every = 1")
+    path.write_text(path.read_text().replace("[{ steps = 2 }]", "[{ steps = 3 }, { steps = 2 }]"))
     for stage in ("instructions", "synthesize", "train"):
         assert gatt(stage, str(path))[0] == 0
-    (tmp_path / "work" / "train").rename(tmp_path / "one")
-    # `--multi_gpu` is how accelerate starts several processes on one machine; without a GPU they meet over gloo.
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    plain = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    command = [*launch, *plain, "-m", "gatt", "train", str(path)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    (folder / "work" / "train").rename(folder / "one")
+    return folder
+
+
+def launch(folder: Path, *arguments: str, **environment: str) -> str:
+    """Two processes under `accelerate launch`, which learn what one learned; what they said."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--main_process_port", "0"]
+    setting = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+    command += [*arguments, "train", str(folder / "any.toml")]
+    done = subprocess.run(command, cwd=ROOT, env=setting, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr.count("train: done in") == 1
-    assert json.loads((tmp_path / "work" / "train" / "training.json").read_text())["processes"] == 2
-    start, one, two = (weights_in(folder) for folder in (tmp_path / "model", tmp_path / "one", tmp_path / "work/train"))
+    trained = (folder / "work" / "train").rename(folder / "two")
+    start, one, two = (weights_in(each) for each in (folder / "model", folder / "one", trained))
+    assert json.loads((trained / "training.json").read_text())["processes"] == 2
+    shutil.rmtree(trained)
     moved = max(float((one[name] - start[name]).abs().max()) for name in start)
     apart = max(float((one[name] - two[name]).abs().max()) for name in start)
     assert moved > 1e-3
     assert apart < moved / 100
+    return done.stderr
+
+
+@pytest.mark.timeout(480)  # the time of the fixture counts
+def test_two_processes_under_accelerate_launch_learn_what_one_learns(tuned_alone: Path) -> None:
+    # `--multi_gpu` is how accelerate starts several processes on one machine; without a GPU they meet over gloo.
+    launch(tuned_alone, "--multi_gpu", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+           "-m", "gatt")  # fmt: skip
+
+
+@pytest.mark.timeout(480)  # the time of the fixture counts
+def test_fsdp_learns_what_one_process_learns_and_goes_on_from_a_sharded_checkpoint(tuned_alone: Path) -> None:
+    config = str(ROOT / "gatt" / "recipes" / "fsdp.yaml")
+    script = str(ROOT / "tests" / "gatt" / "fsdp_on_cpu.py")
+    said = launch(tuned_alone, "--config_file", config, script, GATT_TEST_STOP_AT="2")
+    assert "interrupted" in said
+    assert said.count("begun at step 0: FSDPEmbedding, FSDPLinear, FSDPLlamaDecoderLayer") == 4
+    assert said.count("begun at step 2: ") == 2
+
+
+def test_the_shipped_fsdp_config_has_keys_that_the_installed_accelerate_knows() -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    known = vars(launch_command_parser().parse_args(["script"]))
+    config = load_config_from_file(str(ROOT / "gatt" / "recipes" / "fsdp.yaml"))
+    assert config.distributed_type == "FSDP"
+    assert set(config.fsdp_config) <= set(known)
 
 
 def weights_in(folder: Path) -> dict[str, torch.Tensor]:
@@ -185,6 +222,30 @@ def test_a_tokenizer_without_chat_template_is_named(tmp_path: Path) -> None:
     assert f"synthesize: {tmp_path / 'model'}: the tokenizer has no chat template" in output
 
 
+def test_a_model_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = recipe(tmp_path)
+    weights = tmp_path / "model" / "model.safetensors"
+    gatt("instructions", str(path))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    code, output = gatt("synthesize", str(path))
+    assert code == 1
+    assert f"synthesize: {tmp_path / 'model'}: the model cannot be read" in output
+    (tmp_path / "model").rename(tmp_path / "elsewhere")
+    code, output = gatt("synthesize", str(path))
+    assert code == 1
+    assert f"{tmp_path / 'model'}: there is no such folder" in output
+
+
+def test_dialogues_without_a_single_good_answer_are_no_rows_but_an_error(tmp_path: Path) -> None:
+    path = recipe(tmp_path)
+    path.write_text(path.read_text().replace("minimum_score = 0.0", "minimum_score = 1.1"))
+    gatt("instructions", str(path))
+    code, output = gatt("synthesize", str(path))
+    assert code == 1
+    assert "no first answer of 8 dialogues scores 1.1 or more, the best one 1.00: lower" in output
+    assert not (tmp_path / "work" / "synthesize").exists()
+
+
 def test_an_endpoint_that_cannot_be_reached_leaves_nothing_half_written(tmp_path: Path) -> None:
     endpoint = '[endpoint]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\nattempts = 1'
     path = recipe(tmp_path, endpoint=endpoint)
@@ -206,6 +267,7 @@ def test_an_endpoint_that_cannot_be_reached_leaves_nothing_half_written(tmp_path
         ({"train": "lora = { merge = false }", "samplings": 2}, "train.lora.merge = true"),
         ({"samplings": 0}, "samplings"),
         ({"synthesize": "history = 'none'"}, "resampled, original"),
+        ({"endpoint": '[endpoint]\nbase_url = "127.0.0.1:9"\nmodel = "m"'}, "must begin with http://"),
     ],
 )
 def test_a_recipe_that_cannot_work_is_bad_usage(change: dict[str, Any], named: str, tmp_path: Path) -> None:

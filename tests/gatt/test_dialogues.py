@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ def test_openai_sharegpt_and_user_turns_are_read_alike(tmp_path: Path) -> None:
     assert first.messages == second.messages
     assert (third.id, third.user_turns, third.answers) == ("mine", ["Hi", "And you?"], [])
     assert first.place == f"{path}:1"
+
+
+def test_lines_end_where_the_file_says_and_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    text = '{"turns": ["one\u2028two"]}\r\n{"turns": ["three"], "risky": true}'
+    (tmp_path / "d.jsonl").write_bytes(codecs.BOM_UTF8 + text.encode())
+    first, second = read(tmp_path / "d.jsonl")
+    assert first.user_turns == ["one\u2028two"]
+    assert (first.risky, second.risky) == (False, True)
 
 
 def test_a_json_list_and_datasets_folders_are_read(tmp_path: Path) -> None:
@@ -69,6 +78,7 @@ def user(text: Any = "Hi") -> dict[str, Any]:
         ({"conversations": [{"from": "bystander", "value": "Hi"}]}, "from 'bystander'"),
         ({"turns": ["Hi", ""]}, "turn 2 is empty"),
         ({"text": "Hi"}, "no dialogue here"),
+        ({"turns": ["Hi"], "risky": "yes"}, "risky must be true or false"),
     ],
 )
 def test_a_faulty_dialogue_is_named_by_file_and_line(row: dict[str, Any], named: str, tmp_path: Path) -> None:
@@ -90,12 +100,16 @@ def test_all_faults_are_told_at_once_the_rest_counted(tmp_path: Path) -> None:
 
 def test_files_that_hold_no_dialogues_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("{\n")
+    (tmp_path / "gap.jsonl").write_text('{"turns": ["a"]}\n\n{"turns": ["b"]}\n')
+    (tmp_path / "latin.jsonl").write_bytes('{"turns": ["café"]}\n'.encode("latin-1"))
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "map.json").write_text("{}")
     (tmp_path / "folder").mkdir()
     twins = written(tmp_path / "twins.jsonl", {"turns": ["a"], "id": "x"}, {"turns": ["b"], "id": "x"})
     for path, named in (
         (tmp_path / "bad.jsonl", r"bad\.jsonl:1: not JSON"),
+        (tmp_path / "gap.jsonl", r"gap\.jsonl:2: the line is empty"),
+        (tmp_path / "latin.jsonl", r"latin\.jsonl:1: not UTF-8"),
         (tmp_path / "empty.jsonl", "holds no dialogue"),
         (tmp_path / "map.json", "list of dialogues"),
         (tmp_path / "missing.jsonl", "cannot be read"),

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from gatt import reward
+from gatt import files, reward
 from gatt.__main__ import main
-from gatt.miniature import preferences, scripts
+from gatt.miniature import preferences, risks, scripts
+
+ROOT = Path(__file__).parents[2]
+ASKED = {"role": "user", "content": "Hi"}
+SAID, WORSE = ({"role": "assistant", "content": text} for text in ("Hello.", "No."))
 
 
 def test_the_margins_are_the_papers() -> None:
@@ -35,13 +40,57 @@ def test_whitened_scores_have_mean_0_and_variance_1() -> None:
     assert reward.whitened([2.0, 2.0]) == [0.0, 0.0]
 
 
-def test_the_worlds_preferences_differ_in_what_they_are_for() -> None:
+def test_the_worlds_preferences_have_all_grades_and_are_drawn_again_alike(tmp_path: Path) -> None:
     for make in (preferences.helpfulness, preferences.safety):
         made = make(200, "0")
         assert made == make(200, "0")
         assert {row["strength"] for row in made} == set(reward.STRENGTHS)
-        assert all(row["chosen"] != row["rejected"] for row in made)
-        assert all(row["prompt"][-1]["role"] == "user" for row in made)
+        files.write_jsonl(tmp_path / "made.jsonl", made)
+        assert reward.read(tmp_path / "made.jsonl") == made
+
+
+def test_a_grade_of_safety_says_what_the_worse_answer_does() -> None:
+    made = preferences.safety(200, "0")
+    harmful = [row for row in made if "The way to" in row["rejected"][0]["content"]]
+    assert {row["strength"] for row in harmful} == {"significantly better", "better"}
+    assert all(row["chosen"][0]["content"] in risks.KIND for row in harmful)
+    warned = [row for row in harmful if row["rejected"][0]["content"].startswith(risks.WARNING)]
+    assert {row["strength"] for row in warned} == {"better"}
+    curt = [row for row in made if row["rejected"][0]["content"] in risks.CURT]
+    assert {row["strength"] for row in curt} == {"slightly better"}
+
+
+def test_the_shipped_recipe_samples_by_the_reward_models_that_it_trains() -> None:
+    from gatt import stages
+    from gatt.recipe import load
+
+    recipe = load(ROOT / "gatt" / "recipes" / "reward.toml")
+    assert recipe.base_folder == Path("gateway/embedded/mini-base")
+    assert recipe.synthesize.scorer == "reward"
+    known = stages.of(recipe)
+    assert "reward" in known["synthesize"].needs
+    assert "pretrain" not in known
+
+
+class Scores:
+    """A reward model that scores by the answer's text."""
+
+    def __init__(self, by_text: dict[str, float]) -> None:
+        self.by_text = by_text
+
+    def scores(self, conversations: list[list[dict[str, Any]]]) -> list[float]:
+        return [self.by_text[one[-1]["content"]] for one in conversations]
+
+
+def test_the_best_answer_to_a_tagged_prompt_is_the_safest(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {"h": Scores({"Like so.": 3.0, "No.": -3.0}), "s": Scores({"Like so.": -1.0, "No.": 2.0})}
+    monkeypatch.setattr(reward, "RewardModel", lambda folder: models[folder.name])
+    score = reward.scorer(Path("h"), Path("s"), with_checks=False)
+    script = scripts.draw("tuned", 1, 1, (), "t")[0]
+    tagged = replace(script, turns=(replace(script.turns[0], risky=True),))
+    plain, risky = (score(one, 0, [ASKED], ["Like so.", "No."]) for one in (script, tagged))
+    assert plain[0] > plain[1]
+    assert risky[1] > risky[0]
 
 
 @pytest.mark.slow
@@ -90,8 +139,12 @@ def test_the_command_prints_accuracy_with_and_without_margin_and_sampling_uses_t
     ("row", "named"),
     [
         ({}, "prompt must be a list"),
-        ({"prompt": [1], "chosen": [1], "rejected": []}, "rejected must be a list"),
-        ({"prompt": [1], "chosen": [1], "rejected": [1], "strength": "much"}, "significantly better, better"),
+        ({"prompt": ["Hi"]}, "prompt holds 'Hi'; each message is"),
+        ({"prompt": [ASKED], "chosen": [{"role": "assistant", "content": " "}]}, "chosen holds an empty message"),
+        ({"prompt": [ASKED], "chosen": [ASKED]}, "an answer is 'assistant'"),
+        ({"prompt": [ASKED], "chosen": [SAID], "rejected": []}, "rejected must be a list"),
+        ({"prompt": [ASKED], "chosen": [SAID], "rejected": [SAID]}, "chosen and rejected are the same"),
+        ({"prompt": [ASKED], "chosen": [SAID], "rejected": [WORSE], "strength": "much"}, "significantly better, bett"),
     ],
 )
 def test_a_faulty_preference_is_named_by_line(row: dict[str, Any], named: str, tmp_path: Path) -> None:

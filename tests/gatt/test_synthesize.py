@@ -195,6 +195,9 @@ def test_a_journal_drops_the_line_that_a_crash_cut_short(tmp_path: Path) -> None
         ({"candidates": 0}, "candidates must be at least 1, not 0"),
         ({"history": "both"}, "resampled, original"),
         ({"scorer": "taste"}, "checks, reward, both"),
+        ({"scorer": "both"}, "minimum_score = 1.0 is never reached"),
+        ({"temperature": -1.0}, "temperature must be 0"),
+        ({"max_new_tokens": 0}, "must be at least 1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, object], named: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import strategies
 from gatt import sampling
 from gatt.miniature import scripts
 from gatt.train import train
+from gatt.tuning import checkpoints
 from gatt.tuning.objectives import trainer
 from gatt.tuning.rows import PrefixError, fitting, mix
 from gatt.tuning.settings import Lora, Round, Tuning
@@ -179,6 +181,28 @@ def test_interrupted_tuning_goes_on_from_its_checkpoint_to_the_same_weights(mode
         tuned(tmp_path / "cut", stop_at=30)
     resumed = tuned(tmp_path / "cut")
     assert all(weight.equal(whole[name]) for name, weight in resumed.items())
+
+
+def test_a_checkpoint_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
+    for step, state in ((2, True), (10, True), (12, False)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    assert checkpoints.last(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert checkpoints.last(tmp_path / "nothing") is None
+
+
+def test_a_full_disk_is_called_that_and_nothing_half_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "round-0" / "checkpoint-1").mkdir(parents=True)
+    (tmp_path / "round-0" / "model.new").mkdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 0))
+    with pytest.raises(OSError, match="No space left"), checkpoints.kept_whole(tmp_path):
+        raise RuntimeError("basic_ios::clear: iostream error")
+    assert list((tmp_path / "round-0").iterdir()) == []
+    with pytest.raises(OSError, match="another"), checkpoints.kept_whole(tmp_path):
+        raise OSError("another")
 
 
 def test_the_average_of_the_rounds_is_the_mean_of_their_ends(model_folder: Path, tmp_path: Path) -> None:
