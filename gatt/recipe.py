@@ -208,8 +208,8 @@ def _check_kind(recipe: Recipe) -> None:
     if recipe.model is None and recipe.pretrain is None:
         raise ValueError("no model: add [model] with the path of a chat model, or [pretrain] for the miniature")
     start = "model" if recipe.model is not None else "pretrain"
-    world = {"instructions": recipe.instructions}
-    own = {"dialogues": recipe.dialogues, "catalogue": recipe.catalogue}
+    world: dict[str, BaseModel | None] = {"instructions": recipe.instructions}
+    own: dict[str, BaseModel | None] = {"dialogues": recipe.dialogues, "catalogue": recipe.catalogue}
     of_world = recipe.model is None or recipe.instructions is not None
     wanted, others = (world, own) if of_world else (own, world)
     if recipe.model is not None:
