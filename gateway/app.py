@@ -50,16 +50,23 @@ def create_app(settings: Settings, catalogue: Catalogue) -> FastAPI:
         async with parts.running():
             yield
 
-    app = FastAPI(title="gattway", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="gattway",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # gateway.telemetry has its own
+    )
     app.state.draining = parts.draining
     app.state.metrics = parts.metrics
     chat = completions.Completions(parts.chat, settings.server.max_body_bytes)
-    app.router.routes.insert(0, chat.routed())
     for router in _routers(settings, parts, chat):
         app.include_router(router)
     app.mount("/ui", _page(settings, app))
     answer_errors(app, parts.metrics)
     describe(app, with_keys=bool(settings.keys))
+    app.add_middleware(completions.Shortcut, chat=chat, metrics=parts.metrics)
     _guard(app, settings, parts)
     return app
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from gateway.errors import Forbidden
@@ -42,6 +43,7 @@ class Hosts:
             )
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether a name or address, without brackets, is this machine's own."""
     try:
@@ -50,6 +52,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@lru_cache(maxsize=1024)
 def _name(header: str) -> str:
     try:
         return (urlsplit(f"//{header}").hostname or "").rstrip(".")

@@ -12,12 +12,12 @@ visitor send requests to 127.0.0.1 (Ollama's OLLAMA_ORIGINS is the same precauti
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,7 +37,10 @@ EXPOSED = (
 
 
 class Access:
-    """Pure ASGI middleware: `request.state.key`, or a refusal; and the key's limits in the headers of its answers."""
+    """Pure ASGI middleware: `request.state.key`, or a refusal; and the key's limits in the headers of its answers.
+
+    Beside the key, `request.state.headers` has the request's headers, decoded once for all.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,8 @@ class Access:
             return
         state = scope.setdefault("state", {})
         try:
-            key = state["key"] = self._let_in(scope)
+            headers = state["headers"] = _decoded(scope["headers"])
+            key = state["key"] = self._let_in(scope, headers)
         except GatewayError as error:
             await _refuse(error, scope, receive, send)
             return
@@ -78,9 +82,9 @@ class Access:
         finally:
             await self._limiter.leave(state.get("request_id", ""))
 
-    def _let_in(self, scope: Scope) -> Key:
-        headers, path = Headers(scope=scope), scope["path"]
-        size = sum(len(name) + len(value) for name, value in scope["headers"])
+    def _let_in(self, scope: Scope, headers: Mapping[str, str]) -> Key:
+        path = scope["path"]
+        size = sum([len(name) + len(value) for name, value in scope["headers"]])
         if size > self._max_header_bytes:
             raise HeadersTooLarge(
                 f"The request headers are {size} bytes; this gateway takes {self._max_header_bytes} "
@@ -100,7 +104,7 @@ class Access:
             )
         return key
 
-    def _check_origin(self, headers: Headers) -> None:
+    def _check_origin(self, headers: Mapping[str, str]) -> None:
         origin = headers.get("origin")
         if origin is None or origin in self._origins or "*" in self._origins:
             return
@@ -122,6 +126,11 @@ def allow_origins(app: FastAPI, origins: Collection[str]) -> None:
             allow_headers=["*"],
             expose_headers=EXPOSED,
         )
+
+
+def _decoded(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """By name in small letters, as ASGI gives them; of a name that comes twice, the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)}
 
 
 async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.ids import timed
 from gateway.telemetry.logs import REQUEST_ID
 from gateway.telemetry.otlp import TRACEPARENT
+
+_HEADER = b"x-request-id"
 
 
 def new_id() -> str:
@@ -36,7 +37,9 @@ class RequestId:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault("x-request-id", request_id)
+                headers = message.get("headers", [])
+                if not any(name == _HEADER for name, _ in headers):
+                    message = {**message, "headers": [*headers, (_HEADER, request_id.encode())]}
             await send(message)
 
         await self._app(scope, receive, send_with_id)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
-from typing import TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
-from fastapi import Request
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from gateway.answering.arrival import Arrival
 from gateway.errors import BodyTooLarge, ClientLeft
@@ -16,27 +15,30 @@ from gateway.errors import BodyTooLarge, ClientLeft
 T = TypeVar("T")
 
 
-def arrival_of(request: Request) -> Arrival:
+def arrival_of(scope: Scope) -> Arrival:
     """What is known of a request before its body is read."""
-    scope = request.scope
     state = scope["state"]
-    return Arrival(state["request_id"], _headers(scope["headers"]), state["key"], time.perf_counter())
+    return Arrival(state["request_id"], state["headers"], state["key"], time.perf_counter())
 
 
-def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
-    """By name in small letters, as ASGI gives them; of a name that comes twice, the first."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)}
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The request body.
 
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The request body. Raises BodyTooLarge as soon as it grows beyond `limit` bytes."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
+    Raises:
+        BodyTooLarge: as soon as it grows beyond `limit` bytes.
+        ClientLeft: the client closed the connection before it had sent it all.
+    """
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft("The client closed the connection.")
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         size += len(chunk)
         if size > limit:
             raise BodyTooLarge(f"The request body is larger than {limit} bytes; send less, or raise max_body_bytes.")
         chunks.append(chunk)
-    return b"".join(chunks)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 class Watch:
@@ -69,13 +71,13 @@ class Watch:
         self._task.cancel()
 
 
-async def unless_client_leaves(request: Request, work: Awaitable[T]) -> T:
+async def unless_client_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Do `work`, or cancel it when the client closes the connection first.
 
     Raises:
         ClientLeft: nobody is there to answer any more.
     """
-    with Watch(request.receive) as watch:
+    with Watch(receive) as watch:
         try:
             return await work
         except asyncio.CancelledError:

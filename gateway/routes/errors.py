@@ -18,17 +18,22 @@ _CODES = {404: "unknown_url", 405: "method_not_allowed"}
 def answer_errors(app: FastAPI, metrics: Metrics) -> None:
     """Have every error of the application's routes answered as OpenAI answers it, and refusals counted."""
 
-    async def refused(_request: Request, error: Exception) -> JSONResponse:
+    async def on_refusal(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, GatewayError)
-        metrics.count_refusal(error)
-        if not isinstance(error, ClientLeft):
-            log_refusal(error)
-        return JSONResponse(error.body(), http_status(error), error.headers)
+        return refused(error, metrics)
 
-    app.add_exception_handler(GatewayError, refused)
+    app.add_exception_handler(GatewayError, on_refusal)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_query)
     app.add_exception_handler(Exception, _on_bug)
+
+
+def refused(error: GatewayError, metrics: Metrics) -> JSONResponse:
+    """The answer to a request that cannot be answered; counted and logged."""
+    metrics.count_refusal(error)
+    if not isinstance(error, ClientLeft):
+        log_refusal(error)
+    return JSONResponse(error.body(), http_status(error), error.headers)
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:

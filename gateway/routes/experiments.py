@@ -42,7 +42,7 @@ def router(experiments: Mapping[str, Experiment], allocations: Allocations) -> A
     async def change_experiment(request: Request, name: str) -> dict[str, Any]:
         """New `weights` (of every arm) or a new `coverage` for new conversations; running ones keep their arm."""
         experiment = _named(name)
-        body = body_of(await read_body(request, MAX_BODY_BYTES))
+        body = body_of(await read_body(request.receive, MAX_BODY_BYTES))
         unknown = sorted(set(body) - {"weights", "coverage"})
         if unknown or not body:
             raise BadRequest("Give 'weights', 'coverage' or both, and nothing else.", param=(unknown or ["weights"])[0])

@@ -40,7 +40,7 @@ def router(books: Books, metrics: Metrics) -> APIRouter:
     )
     async def give_feedback(request: Request) -> dict[str, Any]:
         """Write it down; `adherent` overrules checks and judges in the rows that it is about."""
-        body = _checked(body_of(await read_body(request, MAX_BODY_BYTES)))
+        body = _checked(body_of(await read_body(request.receive, MAX_BODY_BYTES)))
         key: Key = request.state.key
         request_id, conversation_id = await asyncio.to_thread(_about, books, body, key)
         given = Feedback(

@@ -31,10 +31,12 @@ def router(others: OtherRoutes, max_body_bytes: int, beside: Sequence[APIRouter]
         """Relayed to the upstream of the model that the body names; the answer's bytes come back as they are."""
         _refuse_wrong_method(request, route, known)
         others.check(route)
-        arrival = arrival_of(request)
-        raw = await read_body(request, max_body_bytes)
+        arrival = arrival_of(request.scope)
+        raw = await read_body(request.receive, max_body_bytes)
         content_type = request.headers.get("content-type", "application/json")
-        answer = await unless_client_leaves(request, others.post(route, request.url.query, raw, content_type, arrival))
+        answer = await unless_client_leaves(
+            request.receive, others.post(route, request.url.query, raw, content_type, arrival)
+        )
         return _Relayed(answer.stream(), answer.status, answer.headers)
 
     return routes

@@ -29,8 +29,8 @@ def router(chat: Chat, kept: StoredResponses, max_body_bytes: int) -> APIRouter:
     )
     async def respond(request: Request) -> Response:
         """OpenAI's Responses API, streaming and not (https://platform.openai.com/docs/api-reference/responses)."""
-        arrival = arrival_of(request)
-        body = body_of(await read_body(request, max_body_bytes))
+        arrival = arrival_of(request.scope)
+        body = body_of(await read_body(request.receive, max_body_bytes))
         previous_id = body.get("previous_response_id")
         earlier = await kept.earlier(previous_id, arrival.key) if previous_id is not None else None
         asked = parse(body, earlier.carried if earlier else (), keeps=kept.are_kept)
@@ -38,7 +38,7 @@ def router(chat: Chat, kept: StoredResponses, max_body_bytes: int) -> APIRouter:
         if earlier is not None:
             continued = earlier.continued_by(asked.chat.messages, instructed=asked.chat.instructed)
         try:
-            exchange = await unless_client_leaves(request, chat.complete(asked.chat, arrival, continued))
+            exchange = await unless_client_leaves(request.receive, chat.complete(asked.chat, arrival, continued))
         except GatewayError as error:
             raise in_responses_words(error) from None
         answer = Answer(arrival.request_id, asked.chat.model, asked.shown)

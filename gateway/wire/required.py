@@ -9,9 +9,10 @@ all is not touched, so that its bytes go on as they came.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any
+
+from gateway.ids import random_hex
 
 Head = Mapping[str, Any]
 
@@ -21,7 +22,7 @@ _MESSAGE = ("content", "refusal")
 
 def new_head(model: str) -> Head:
     """`id`, `created` and `model` for an answer that `model` begins now."""
-    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+    return {"id": f"chatcmpl-{random_hex()}", "created": int(time.time()), "model": model}
 
 
 def fill_completion(completion: dict[str, Any], head: Head) -> bool:
