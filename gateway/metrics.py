@@ -25,7 +25,9 @@ from gateway.catalogue import Catalogue
 from gateway.errors import ClientLeft, GatewayError, UpstreamError
 from gateway.ledger.records import Assignment, Turn
 from gateway.telemetry.crossover import Crossovers
+from gateway.telemetry.exemplars import Exemplars
 from gateway.telemetry.exposition import Exposition, Series, is_multiprocess
+from gateway.telemetry.tallies import Buckets, Sums
 
 _ARM = ("experiment", "arm", "model")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -37,7 +39,9 @@ _TURNS = (1, 2, 4, 6, 8, 10, 15, 20, 30, 50, 100)
 _TURN_BUCKETS = ((1, "1"), (2, "2"), (3, "3"), (5, "4-5"), (10, "6-10"), (20, "11-20"))
 _LAST_TURN_BUCKET = "21+"
 _TOKEN_KINDS = ("prompt", "completion", "cached", "cache_write", "reasoning", "instruction", "repeated_instruction")
+_TOKENS = tuple((kind, f"{kind}_tokens") for kind in _TOKEN_KINDS)
 _COST_KINDS = ("input", "cached", "cache_write", "output", "reasoning")
+_COSTS = tuple((kind, f"cost_{kind}_usd") for kind in _COST_KINDS)
 OUTCOMES = ("ok", "error", "aborted")
 
 _UPSTREAM_ERRORS: list[type[UpstreamError]] = [UpstreamError, *UpstreamError.__subclasses__()]
@@ -116,6 +120,10 @@ class Metrics:
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """All series as text, and its content type: OpenMetrics where `accept` asks for it."""
         self.refresh()
+        return self.rendered(accept)
+
+    def rendered(self, accept: str) -> tuple[bytes, str]:
+        """The same as of the last `refresh`, from whatever thread."""
         return self._exposition.render(accept)
 
     def read(self, gauge: Gauge, value: Callable[[], float]) -> None:
@@ -123,9 +131,11 @@ class Metrics:
         self._read.append((gauge, value))
 
     def refresh(self) -> None:
-        """Take the gauges' readings."""
+        """Take the gauges' readings, and settle what has been counted; in the event loop's thread, which counts."""
         for gauge, value in self._read:
             gauge.set(value())
+        for bound in self._bound.values():
+            bound.settle(self._exposition.exemplars)
 
     @asynccontextmanager
     async def kept_fresh(self) -> AsyncIterator[None]:
@@ -150,7 +160,7 @@ class Metrics:
         for experiment_name, arm in [*(("", arm) for arm in catalogue.direct.values()), *arms]:
             bound = self._arm((experiment_name, arm.name, arm.model.name))
             for outcome in OUTCOMES:
-                bound.begin(self.requests, arm.strategy.name, outcome)
+                self.requests.labels(*bound.labels, arm.strategy.name, outcome)
         for model in catalogue.direct:
             for error in _UPSTREAM_ERRORS:
                 self.upstream_errors.labels(model, error.kind)
@@ -181,22 +191,27 @@ class Metrics:
             arm.turn.observe(row.turn)
         else:
             self.auxiliary.labels(row.model, row.auxiliary).inc()
-        for kind in _TOKEN_KINDS:
-            if tokens := getattr(row, f"{kind}_tokens"):
+        self._observe_used(row, arm)
+        if row.adherent is not None:
+            self.count_adherence(row.experiment, row.arm, row.turn, row.adherent)
+        self._observe_rarer(row, arm)
+        self._observe_times(row, arm)
+        if self._exposition.exemplars is not None:  # one of several workers, which shows what all have left by now
+            arm.settle(self._exposition.exemplars)
+
+    def _observe_used(self, row: Turn, arm: _Bound) -> None:
+        for kind, figure in _TOKENS:
+            if tokens := getattr(row, figure):
                 arm.add(self.tokens, kind, amount=tokens)
-        for kind in _COST_KINDS:
-            if cost := getattr(row, f"cost_{kind}_usd"):
+        for kind, figure in _COSTS:
+            if cost := getattr(row, figure):
                 arm.add(self.cost, kind, amount=cost)
         if row.context_used is not None and row.context_window:
             arm.context_used.observe(row.context_used / row.context_window)
         if row.usage_source in ("counted", "partial"):
             self.estimated.labels(row.model).inc()
         if row.counted_prompt_tokens and row.prompt_tokens and _from_upstream(row, "prompt_tokens"):
-            self.count_error.labels(row.model).observe(abs(row.counted_prompt_tokens / row.prompt_tokens - 1))
-        if row.adherent is not None:
-            self.count_adherence(row.experiment, row.arm, row.turn, row.adherent)
-        self._observe_rarer(row, arm)
-        self._observe_times(row, arm)
+            arm.count_error.observe(abs(row.counted_prompt_tokens / row.prompt_tokens - 1))
 
     def _observe_rarer(self, row: Turn, arm: _Bound) -> None:
         if row.error_code == "context_length_exceeded":
@@ -215,23 +230,18 @@ class Metrics:
             arm.add(self.counterfactual_cost, strategy, amount=cost)
 
     def _observe_times(self, row: Turn, arm: _Bound) -> None:
+        """With the request's id as the exemplar, so that a slow bucket leads to a line of the log."""
         if row.overhead_ms is not None:
-            self._time(self.overhead, arm.overhead, arm, row.overhead_ms / 1e3, row)
+            arm.overhead.observe(row.overhead_ms / 1e3, row.request_id)
         if row.duration_ms is None:
             return
-        self._time(self.duration, arm.duration, arm, row.duration_ms / 1e3, row)
+        arm.duration.observe(row.duration_ms / 1e3, row.request_id)
         if row.ttft_ms is None:
             return
-        self._time(self.first_token, arm.first_token, arm, row.ttft_ms / 1e3, row)
+        arm.first_token.observe(row.ttft_ms / 1e3, row.request_id)
         if row.completion_tokens and row.completion_tokens > 1:
             per_token = (row.duration_ms - row.ttft_ms) / 1e3 / (row.completion_tokens - 1)
-            self._time(self.per_token, arm.per_token, arm, per_token, row)
-
-    def _time(self, metric: Histogram, child: Histogram, arm: _Bound, seconds: float, row: Turn) -> None:
-        """With the request's id as its exemplar, so that a slow bucket leads to a line of the log."""
-        child.observe(seconds, {"request_id": row.request_id})
-        if self._exposition.exemplars is not None:
-            self._exposition.exemplars.saw(metric, arm.labels, seconds, row.request_id)
+            arm.per_token.observe(per_token, row.request_id)
 
     def _arm(self, labels: Arm) -> _Bound:
         bound = self._bound.get(labels)
@@ -256,29 +266,27 @@ class Metrics:
 class _Bound:
     """The series of one arm and model, looked up once: `labels()` costs more than counting does."""
 
-    __slots__ = ("_adds", "context_used", "duration", "first_token", "labels", "overhead", "per_token", "turn")
-
     def __init__(self, metrics: Metrics, labels: Arm) -> None:
         self.labels = labels
-        self._adds: dict[tuple[str, ...], Callable[[float], None]] = {}
-        self.turn = metrics.turn.labels(*labels[:2])
-        self.context_used = metrics.context_used.labels(*labels)
-        self.first_token = metrics.first_token.labels(*labels)
-        self.per_token = metrics.per_token.labels(*labels)
-        self.duration = metrics.duration.labels(*labels)
-        self.overhead = metrics.overhead.labels(*labels)
+        self.sums = Sums(labels)
+        self.add = self.sums.add
+        self.turn = Buckets(metrics.turn, labels[:2])
+        self.context_used = Buckets(metrics.context_used, labels)
+        self.first_token = Buckets(metrics.first_token, labels)
+        self.per_token = Buckets(metrics.per_token, labels)
+        self.duration = Buckets(metrics.duration, labels)
+        self.overhead = Buckets(metrics.overhead, labels)
+        self._all = [one for one in vars(self).values() if isinstance(one, Buckets)]
+        for buckets in self._all:
+            buckets.begin()
+        self.count_error = Buckets(metrics.count_error, labels[2:])
+        self._all.append(self.count_error)
 
-    def begin(self, counter: Counter, *rest: str) -> None:
-        """Show the child of a counter whose labels are the arm's, then `rest`."""
-        counter.labels(*self.labels, *rest)
-
-    def add(self, counter: Counter, *rest: str, amount: float = 1) -> None:
-        """Count on that child, past the checks that `Counter.inc` makes each time: two thirds of its cost."""
-        key = (counter._name, *rest)
-        add = self._adds.get(key)
-        if add is None:
-            add = self._adds[key] = counter.labels(*self.labels, *rest)._value.inc
-        add(amount)
+    def settle(self, exemplars: Exemplars | None) -> None:
+        """Bring what has been counted into the series."""
+        self.sums.settle()
+        for buckets in self._all:
+            buckets.settle(exemplars)
 
 
 def turn_bucket(turn: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
@@ -20,9 +22,10 @@ def router(metrics: Metrics, books: Books, draining: Draining) -> APIRouter:
         response_class=PlainTextResponse,
         responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
     )
-    def get_metrics(request: Request) -> Response:
+    async def get_metrics(request: Request) -> Response:
         """All series in Prometheus's text format, or as OpenMetrics, with exemplars, where `Accept` asks for it."""
-        text, content_type = metrics.exposition(request.headers.get("accept", ""))
+        metrics.refresh()
+        text, content_type = await asyncio.to_thread(metrics.rendered, request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
 
     @routes.get("/health/live", responses=gives("Health", "It answers"))

@@ -7,7 +7,6 @@ second; whichever worker is asked shows the newest of all.
 from __future__ import annotations
 
 import os
-import time
 from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,12 +38,11 @@ class Exemplars:
         self._own: dict[Key, dict[int, Seen]] = {}
         self._is_new = False
 
-    def saw(self, metric: Histogram, labels: tuple[str, ...], value: float, request_id: str) -> None:
-        """Remember a request, by the gateway's own id for it, as its bucket's latest."""
-        now = time.time()
+    def saw(self, metric: Histogram, labels: tuple[str, ...], value: float, request_id: str, at: float) -> None:
+        """Remember a request, by the gateway's own id for it, as its bucket's latest; `at` in seconds since 1970."""
         bucket = bisect_left(metric._upper_bounds, value)
-        text = rendered(f'request_id="{request_id}"', value, now)
-        self._own.setdefault((metric._name, labels), {})[bucket] = (now, text)
+        text = rendered(f'request_id="{request_id}"', value, at)
+        self._own.setdefault((metric._name, labels), {})[bucket] = (at, text)
         self._is_new = True
 
     def publish(self) -> None:
