@@ -8,11 +8,10 @@ where that is written.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
+class Overlap(NamedTuple):
     """A prompt beside that of the turn before, in tokens.
 
     Attributes:
@@ -50,6 +49,8 @@ class Overlap:
         """The same by a tokenizer that makes `factor` times as many tokens of a text."""
         if factor == 1:
             return self
+        if not self.prompt_before and not self.marks:
+            return Overlap(round(self.prompt_tokens * factor))
         return Overlap(
             round(self.prompt_tokens * factor),
             round(self.read_before * factor),
@@ -60,8 +61,7 @@ class Overlap:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Cached:
+class Cached(NamedTuple):
     """Prompt tokens by how they are billed: `read` from the cache, `written` to it; the rest is fresh."""
 
     read: int = 0

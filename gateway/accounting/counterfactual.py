@@ -9,16 +9,14 @@ tokens by which it underrated it (what other conversations had left in the cache
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from gateway.accounting.caching import Cached, CacheRule, Overlap
 from gateway.accounting.placement import PlacementCounts
 from gateway.accounting.prices import Billed, Price, cost_of
 
 
-@dataclass(frozen=True, slots=True)
-class Alternative:
+class Alternative(NamedTuple):
     """One placement of the instruction in one turn; `cost_usd` is None without a price."""
 
     prompt_tokens: int
@@ -26,8 +24,7 @@ class Alternative:
     cost_usd: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(NamedTuple):
     """What the turn took, as billed; `cached_known` says whether the upstream reported the cached tokens."""
 
     billed: Billed
@@ -38,24 +35,30 @@ class Used:
 
 def alternatives(counts: PlacementCounts, rule: CacheRule, used: Used) -> dict[str, Alternative]:
     """Every placement that was counted, by strategy; the one that was used has the turn's own figures."""
-    overlaps = _as_billed(counts, used.billed.prompt)
-    own_name = next(iter(overlaps))
-    expected = {name: _expected(rule, overlap, used) for name, overlap in overlaps.items()}
-    found = {}
-    for name, overlap in overlaps.items():
-        cached = _corrected(expected[name], expected[own_name], overlap, used, rule.steps)
-        if name == own_name and used.cached_known:
-            cached = Cached(used.billed.cached, used.billed.written)
-        found[name] = Alternative(overlap.prompt_tokens, cached.read, _cost(overlap.prompt_tokens, cached, used))
+    (own_name, own), *others = counts.overlaps.items()
+    own = _as_billed(own, counts, used.billed.prompt)
+    own_cached = _expected(rule, own, used)
+    reported = Cached(used.billed.cached, used.billed.written) if used.cached_known else own_cached
+    found = {own_name: _alternative(own, reported, used)}
+    alike: dict[Overlap, Alternative] = {}  # at a first turn, most placements make the same prompt
+    for name, overlap in others:
+        one = alike.get(overlap)
+        if one is None:
+            billed = _as_billed(overlap, counts, used.billed.prompt)
+            cached = _corrected(_expected(rule, billed, used), own_cached, billed, used, rule.steps)
+            one = alike[overlap] = _alternative(billed, cached, used)
+        found[name] = one
     return found
 
 
-def _as_billed(counts: PlacementCounts, prompt_tokens: int) -> Mapping[str, Overlap]:
+def _alternative(overlap: Overlap, cached: Cached, used: Used) -> Alternative:
+    return Alternative(overlap.prompt_tokens, cached.read, _cost(overlap.prompt_tokens, cached, used))
+
+
+def _as_billed(overlap: Overlap, counts: PlacementCounts, prompt_tokens: int) -> Overlap:
     if counts.exact:
-        factor = prompt_tokens / counts.prompt_tokens
-        return {name: overlap.scaled(factor) for name, overlap in counts.overlaps.items()}
-    more = max(0, prompt_tokens - counts.prompt_tokens)
-    return {name: overlap.behind(more) for name, overlap in counts.overlaps.items()}
+        return overlap.scaled(prompt_tokens / counts.prompt_tokens)
+    return overlap.behind(max(0, prompt_tokens - counts.prompt_tokens))
 
 
 def _expected(rule: CacheRule, overlap: Overlap, used: Used) -> Cached:
@@ -63,7 +66,7 @@ def _expected(rule: CacheRule, overlap: Overlap, used: Used) -> Cached:
         return Cached()
     if used.billed.reasoning:
         # What a model thought is not sent back: behind the prompt before, nothing is as it was generated.
-        overlap = replace(overlap, known_before=overlap.read_before)
+        overlap = overlap._replace(known_before=overlap.read_before)
     return rule.cached(overlap)
 
 
@@ -86,8 +89,7 @@ def _cost(prompt_tokens: int, cached: Cached, used: Used) -> float | None:
         return None
     rates = used.price.at(prompt_tokens, used.service_tier)
     lasting = bool(used.billed.written_1h)
-    billed = replace(
-        used.billed,
+    billed = used.billed._replace(
         prompt=prompt_tokens,
         cached=cached.read,
         written=cached.written,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import strategies
 from gateway.accounting.caching import Overlap
@@ -36,8 +35,7 @@ class _Counter(Protocol):
     def keys(self, messages: Sequence[Message]) -> list[int]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
+class _Counted(NamedTuple):
     """A placed prompt that has been counted: its tokens, whether they are all, and, of the one that was sent, its
     extra copies of the instruction."""
 
@@ -46,16 +44,16 @@ class _Counted:
     extra_copies: int
 
 
-Memory = Recent[tuple[int, str | None, int], _Counted]
-"""Counted prompts by strategy (the object), the arm's instruction and the client's messages: a turn goes on from the
-one before. For strategies that live as long as it does."""
+Memory = Recent[tuple[str | None, int], dict[int, _Counted]]
+"""Counted prompts by the arm's instruction and the client's messages, then by strategy (the object): a turn goes on
+from the one before. For strategies that live as long as it does."""
 
-MEMORY_LIMIT = 50_000
+MEMORY_LIMIT = 10_000
+"""Turns."""
 _ONCE = strategies.make("once")
 
 
-@dataclass(frozen=True, slots=True)
-class PlacementCounts:
+class PlacementCounts(NamedTuple):
     """Token counts of one turn.
 
     Attributes:
@@ -75,11 +73,10 @@ class PlacementCounts:
     repeated_instruction_tokens: int | None
     head_tokens: int
     user_turns: int
-    overlaps: Mapping[str, Overlap] = field(default_factory=dict)
+    overlaps: Mapping[str, Overlap]
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """What is to be counted.
 
     Attributes:
@@ -134,6 +131,7 @@ def count_placement(
     for name, strategy in others.items():
         if name != turn.strategy.name:
             _, overlaps[name] = counting.overlap(strategy, once if name == "once" else None)
+    counting.remember()
     size = counter.fixed(text) if text else None
     head = list(takewhile(lambda message: message.get("role") in INSTRUCTION_ROLES, turn.placed))
     return PlacementCounts(
@@ -161,8 +159,19 @@ class _Counting:
         keys = counter.keys(turn.messages) if memory is not None and not turn.marks else []
         self._memory = memory if keys else None
         self._keys = keys
-        self._key = hash(tuple(keys))
-        self._key_before = hash(tuple(keys[: self._last])) if self._last is not None else 0
+        self._found: dict[int, _Counted] = {}
+        self._plain: tuple[_Counted, Overlap] | None = None
+        self._before: Mapping[int, _Counted] = {}
+        if self._memory is not None and self._last is not None:
+            self._before = self._memory.get((turn.instruction, hash(tuple(keys[: self._last])))) or {}
+
+    def remember(self) -> None:
+        """Keep the counts for the turn after this one."""
+        if self._memory is None:
+            return
+        key = self._turn.instruction, hash(tuple(self._keys))
+        known = self._memory.get(key)  # of an arm with another strategy
+        self._memory.put(key, {**known, **self._found} if known else self._found)
 
     @cached_property
     def _known(self) -> dict[int, int]:
@@ -172,17 +181,24 @@ class _Counting:
     def overlap(self, strategy: Strategy, placed: Sequence[Message] | None) -> tuple[_Counted, Overlap]:
         """The counts of what a strategy makes of the messages (`placed`, where that is known), and its overlap with the
         turn before."""
-        counted, overlap = self._since(strategy, placed) or self._whole(strategy, self._placed(strategy, placed))
-        if self._memory is not None:
-            self._memory.put((id(strategy), self._turn.instruction, self._key), counted)
+        counted, overlap = self._since(strategy, placed) or self._anew(strategy, self._placed(strategy, placed))
+        self._found[id(strategy)] = counted
         return counted, overlap
+
+    def _anew(self, strategy: Strategy, placed: Sequence[Message]) -> tuple[_Counted, Overlap]:
+        """Without the counts of the turn before; where there was none, many placements make the same prompt."""
+        if self._last is not None or placed != self._once:
+            return self._whole(strategy, placed)
+        if self._plain is None:
+            self._plain = self._whole(strategy, placed)
+        return self._plain
 
     def _placed(self, strategy: Strategy, placed: Sequence[Message] | None) -> Sequence[Message]:
         return strategy.place(self._turn.messages, self._turn.instruction) if placed is None else placed
 
     def _since(self, strategy: Strategy, placed: Sequence[Message] | None) -> tuple[_Counted, Overlap] | None:
         """From the counts of the turn before, where they are known."""
-        before = self._recall(strategy)
+        before = self._before.get(id(strategy))
         if before is None or self._last is None:
             return None
         if not strategy.append_only:
@@ -192,11 +208,6 @@ class _Counting:
         placed = self._placed(strategy, placed)
         index = self._answer_in(placed)
         return None if index is None else self._grown(before, placed[index:], placed)
-
-    def _recall(self, strategy: Strategy) -> _Counted | None:
-        if self._memory is None or self._last is None:
-            return None
-        return self._memory.get((id(strategy), self._turn.instruction, self._key_before))
 
     def _grown(
         self, before: _Counted, new: Sequence[Message], placed: Sequence[Message] | None = None

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -80,7 +80,8 @@ class Price:
         """The rates for a prompt of that length: long ones cost more with some providers, per token."""
         if not self.special:
             return self.rates
-        tier = service_tier if any(name == service_tier for name, _ in self.special) else ""
+        tiers = {name for name, _ in self.special}
+        tier = service_tier if service_tier in tiers else ""
         fitting = [least for name, least in self.special if name == tier and prompt_tokens > least]
         return self.special.get((tier or "", max(fitting, default=0)), self.rates)
 
@@ -94,8 +95,7 @@ class Price:
         return told
 
 
-@dataclass(frozen=True, slots=True)
-class Billed:
+class Billed(NamedTuple):
     """Tokens of a turn as they are billed. `prompt` holds `cached`, `written` and `audio_input` too, `completion`
     holds `reasoning` and `audio_output`; `written_1h` is a part of `written`."""
 
@@ -109,8 +109,7 @@ class Billed:
     audio_output: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """USD of one turn, by kind; `total` is their sum."""
 
     input: float

@@ -71,10 +71,7 @@ class TiktokenCounter:
 
     def prompt(self, messages: Sequence[Message], known: Mapping[int, int] = NOTHING) -> TiktokenPrompt:
         """The prompt that a message list makes; `known` has the keys of messages by their id, where the caller has."""
-        if known:
-            keys = [known.get(id(message)) or self.keys([message])[0] for message in messages]
-        else:
-            keys = self.keys(messages)
+        keys = [known.get(id(message)) or _key(message) for message in messages] if known else self.keys(messages)
         counts = self._counts.counts(keys, lambda index: self._count(messages[index]))
         return TiktokenPrompt(self, messages, keys, counts)
 
@@ -83,12 +80,7 @@ class TiktokenCounter:
         if set(map(len, messages)) == {2}:
             with suppress(KeyError, TypeError):  # no content, or one of parts
                 return list(map(hash, map(_ROLE_AND_CONTENT, messages)))
-        return [
-            hash((message["role"], content))
-            if type(content := message.get("content")) is str and len(message) == 2
-            else hash(_frozen(message))
-            for message in messages
-        ]
+        return list(map(_key, messages))
 
     def new_chars(self, messages: Sequence[Message], limit: int) -> int:
         """Characters that counting the messages has to read; exact only where they are more than `limit`."""
@@ -173,6 +165,13 @@ def is_plain(message: Message) -> bool:
     return message.get("role") not in ("tool", "function") and not (
         message.get("tool_calls") or message.get("function_call") or message.get("audio")
     )
+
+
+def _key(message: Message) -> int:
+    content = message.get("content")
+    if type(content) is str and len(message) == 2:
+        return hash((message["role"], content))
+    return hash(_frozen(message))
 
 
 def _frozen(value: Any, name: str = "content") -> Any:

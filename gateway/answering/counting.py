@@ -62,7 +62,9 @@ class Counting:
             marks=arm.model.cache_rule.reads_marks,
         )
         others = self._comparable(arm)
-        memory = self._memory.setdefault(arm.model.name, Recent(MEMORY_LIMIT))
+        memory = self._memory.get(arm.model.name)
+        if memory is None:
+            memory = self._memory[arm.model.name] = Recent(MEMORY_LIMIT)
         if _is_quick(arm, messages, 1 + len(others)):
             loop = asyncio.get_running_loop()
             counted: asyncio.Future[PlacementCounts] = loop.create_future()
