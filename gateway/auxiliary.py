@@ -9,7 +9,7 @@ and `api/app/clients/prompts`) and LobeChat (`packages/prompts/src/chains`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.sections.access import AuxiliaryRuleSettings, AuxiliarySettings
@@ -85,8 +85,21 @@ class Auxiliary:
 
     def __init__(self, settings: AuxiliarySettings) -> None:
         built_in = BUILT_IN if settings.built_in else {}
-        shipped = {name: AuxiliaryRuleSettings.model_validate(rule) for name, rule in built_in.items()}
-        self._rules = [_Rule(name, rule) for name, rule in {**shipped, **settings.rules}.items()]
+        shipped = [
+            _Rule(name, AuxiliaryRuleSettings.model_validate(rule))
+            for name, rule in built_in.items()
+            if name not in settings.rules
+        ]
+        own = [_Rule(name, rule) for name, rule in settings.rules.items()]
+        self._users = _either(rule.user for rule in shipped)
+        self._systems = _either(rule.system for rule in shipped)
+        self._rules = {
+            (by_user, by_system): [rule for rule in shipped if rule.is_open(by_user, by_system)] + own
+            for by_user in (False, True)
+            for by_system in (False, True)
+        }
+        """Those that may hold, by whether any of the shipped ones' patterns matches the user's words, or the system's:
+        two matches a request instead of one for each rule."""
 
     def rule(self, body: Mapping[str, Any], messages: Sequence[Message]) -> str | None:
         """The name of the first rule that a request meets, or None for a turn of a conversation."""
@@ -94,7 +107,8 @@ class Auxiliary:
         user = _beginning(last) if last["role"] == "user" else ""
         heads = (message for message in messages if message["role"] in ("system", "developer"))
         system = _beginning(next(heads, {}))
-        return next((rule.name for rule in self._rules if rule.holds(body, user, system)), None)
+        by_words = self._users.match(user) is not None, self._systems.match(system) is not None
+        return next((rule.name for rule in self._rules[by_words] if rule.holds(body, user, system)), None)
 
 
 class _Rule:
@@ -102,20 +116,30 @@ class _Rule:
 
     def __init__(self, name: str, settings: AuxiliaryRuleSettings) -> None:
         self.name = name
-        self._user = _over_lines(settings.user)
-        self._system = _over_lines(settings.system)
+        self.user = _over_lines(settings.user)
+        self.system = _over_lines(settings.system)
         self._fields = {tuple(field.split(".")): pattern for field, pattern in settings.fields.items()}
 
+    def is_open(self, by_user: bool, by_system: bool) -> bool:
+        """Whether it can hold where no pattern matches the user's words, or the system's."""
+        return (by_user or self.user is None) and (by_system or self.system is None)
+
     def holds(self, body: Mapping[str, Any], user: str, system: str) -> bool:
-        if self._user and not self._user.match(user):
+        if self.user and not self.user.match(user):
             return False
-        if self._system and not self._system.match(system):
+        if self.system and not self.system.match(system):
             return False
         return all(pattern.fullmatch(_at(body, path)) for path, pattern in self._fields.items())
 
 
 def _over_lines(pattern: re.Pattern[str] | None) -> re.Pattern[str] | None:
     return re.compile(pattern.pattern, pattern.flags | re.DOTALL) if pattern else None
+
+
+def _either(patterns: Iterable[re.Pattern[str] | None]) -> re.Pattern[str]:
+    """What matches where any of them does; nothing where there is none. They have no flags of their own."""
+    found = [f"(?:{pattern.pattern})" for pattern in patterns if pattern]
+    return re.compile("|".join(found) or r"(?!)", re.DOTALL)
 
 
 def _beginning(message: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,7 +70,7 @@ class Chat:
         auxiliary = self._auxiliary.rule(request.body, request.messages)
         if auxiliary is not None:
             target = Target(None, await self._bystander(target, identity, request, arrival))
-            identity = replace(identity, turn=0)
+            identity = identity._replace(turn=0)
         arm, dealt = await self._arm(target, identity, request, arrival)
         arm = await self._budgets.settled(target.experiment, arm, identity, arrival.key.name)
         placed = _placed(arm, request.messages)

@@ -13,7 +13,7 @@ import hashlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -32,8 +32,7 @@ HASHED_AT_ONCE_CHARS = 200_000
 """Half a millisecond's worth."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """A request's place in the world of conversations.
 
     `source` is `header:NAME`, `metadata:KEY`, `history` or `new`; `history_hash` the chain over all messages of

@@ -21,7 +21,10 @@ _MARKED = re.compile(r"<instruction>(.*?)</instruction>", re.DOTALL)
 
 def instruction_of(messages: Sequence[Message]) -> str | None:
     """The client's instruction, markers taken off, or None when there is none."""
-    text = SEPARATOR.join(filter(None, (text_of(message.get("content")) for message in _head(messages))))
+    head = _head(messages)
+    if not head:
+        return None
+    text = SEPARATOR.join(filter(None, (text_of(message.get("content")) for message in head)))
     marked = [part.strip() for part in _MARKED.findall(text)] if _OPENING in text else []
     return SEPARATOR.join(filter(None, marked)) if marked else text.strip() or None
 

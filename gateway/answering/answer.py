@@ -57,12 +57,12 @@ class Answer:
             GatewayError: nothing that a client could use came back.
         """
         asked = {**body, "model": self.model.upstream_model}
-        self._reply = await self._in_time(self.model.upstream.send(asked, stream=stream, headers=headers))
         if stream:
+            self._reply = await self._in_time(self.model.upstream.send(asked, stream=True, headers=headers))
             self._events = whole_events(self._reply.chunks)
             self.first = await self.next()
         else:
-            raw = await self._in_time(_joined(self._reply.chunks))
+            raw = await self._in_time(self._read(asked, headers))
             completion = _completion(raw)
             self.whole = orjson.dumps(completion) if fill_completion(completion, self._head) else raw, completion
             self.seen.see_completion(completion)
@@ -92,6 +92,10 @@ class Answer:
         if self._reply is not None:
             await self._reply.aclose()
 
+    async def _read(self, asked: dict[str, Any], headers: Mapping[str, str]) -> bytes:
+        self._reply = await self.model.upstream.send(asked, stream=False, headers=headers)
+        return b"".join([chunk async for chunk in self._reply.chunks])
+
     async def _in_time(self, step: Awaitable[T]) -> T:
         """`step`, unless it takes longer than the limit for the first token or for the time between two."""
         limit = self._limits.between_tokens_s if self.begun else self._limits.first_token_s
@@ -101,10 +105,6 @@ class Answer:
         except TimeoutError:
             what = "stopped in the middle of its answer" if self.begun else "began no answer in time"
             raise UpstreamTimeout(f"The upstream {what}.") from None
-
-
-async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
-    return b"".join([chunk async for chunk in chunks])
 
 
 def _completion(body: bytes) -> dict[str, Any]:

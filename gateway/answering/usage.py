@@ -53,7 +53,9 @@ def _take(row: Turn, source: str, **figures: int | None) -> None:
     for name, value in figures.items():
         if value is not None:
             setattr(row, name, value)
-            row.figure_sources = {**(row.figure_sources or {}), name: source}
+            if row.figure_sources is None:
+                row.figure_sources = {}
+            row.figure_sources[name] = source
 
 
 def take_usage(row: Turn, usage: Usage) -> None:

@@ -48,6 +48,7 @@ class Allocations:
         self._tallies = tallies
         self._write = write
         self._set: dict[str, Shares] = {}
+        self._stated: dict[str, Shares] = {}
         self._bandit: dict[str, Mapping[str, float]] = {}
 
     def of(self, split: Split) -> Shares:
@@ -114,7 +115,10 @@ class Allocations:
                 self._bandit[name] = await asyncio.to_thread(self._learned, split)
 
     def _configured_shares(self, split: Split) -> Shares:
-        return self._set.get(split.name) or Shares(shares_of(split.weights), split.coverage)
+        found = self._set.get(split.name) or self._stated.get(split.name)
+        if found is None:
+            found = self._stated[split.name] = Shares(shares_of(split.weights), split.coverage)
+        return found
 
     def _learned(self, split: Split) -> dict[str, float]:
         seen = self._tallies(split.name)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 
 
 def position(salt: str, conversation_id: str) -> float:
     """A conversation's place in [0, 1): the same on every gateway, independent between salts."""
-    digest = hashlib.blake2b(conversation_id.encode(), key=hashlib.blake2b(salt.encode()).digest(), digest_size=8)
+    digest = hashlib.blake2b(conversation_id.encode(), key=_key(salt), digest_size=8)
     return (int.from_bytes(digest.digest(), "big") >> 11) / 2**53
+
+
+@functools.lru_cache(maxsize=1024)
+def _key(salt: str) -> bytes:
+    return hashlib.blake2b(salt.encode()).digest()
 
 
 def deal(weights: Mapping[str, float], place: float) -> str:

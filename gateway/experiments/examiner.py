@@ -64,7 +64,10 @@ class Examiner:
         self._judging = asyncio.Semaphore(WORKERS)
 
     def offer(self, ended: Ended) -> None:
-        """Have an answer examined some time, if its conversation is in the sample; returns at once."""
+        """Have an answer examined some time, if it has an instruction to keep and its conversation is in the sample;
+        returns at once."""
+        if not (ended.instruction or instruction_of(ended.messages)):
+            return
         plan = self._plans.get(ended.row.experiment or "")
         if plan is None or position("adherence", ended.row.conversation_id) >= plan.sample:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,7 @@ class Split:
     floor: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
+class Exposure(NamedTuple):
     """What is known of a conversation when it first meets an experiment, before any arm could do something.
 
     `turn` is the turn of the request; the characters are those of the instruction and of all messages sent.

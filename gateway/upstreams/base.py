@@ -22,7 +22,7 @@ class Reply:
     """
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     chunks: AsyncIterator[bytes]
     aclose: Callable[[], Awaitable[None]]
 

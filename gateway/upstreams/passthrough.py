@@ -30,6 +30,7 @@ class PassthroughUpstream:
 
     def __init__(self, settings: OpenAIUpstreamSettings) -> None:
         self._base_url = settings.base_url.rstrip("/")
+        self._completions = self._url("chat/completions")
         key = settings.api_key()
         self._authorization = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_s)
@@ -37,7 +38,7 @@ class PassthroughUpstream:
 
     async def send(self, body: dict[str, Any], *, stream: bool, headers: Mapping[str, str]) -> Reply:
         """See `Upstream.send`."""
-        response = await self._post("chat/completions", orjson.dumps(body), headers)
+        response = await self._post(self._completions, orjson.dumps(body), headers)
         try:
             await _check(response)
             if stream:
@@ -49,7 +50,7 @@ class PassthroughUpstream:
 
     async def relay(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """See `Upstream.relay`."""
-        response = await self._post(path, body, headers)
+        response = await self._post(self._url(path), body, headers)
         try:
             await _check(response)
         except BaseException:
@@ -57,13 +58,16 @@ class PassthroughUpstream:
             raise
         return _reply(response)
 
-    async def _post(self, path: str, data: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    def _url(self, path: str) -> URL:
+        return URL(f"{self._base_url}/{path}", encoded=True)
+
+    async def _post(self, url: URL, data: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Post, once more where the server had closed an idle connection at the very moment it was used again."""
         use = _Use()
         for_it = {"content-type": "application/json", **headers, **self._authorization}
         post = partial(
             self._open().post,
-            URL(f"{self._base_url}/{path}", encoded=True),
+            url,
             data=data,
             headers=for_it,
             allow_redirects=False,
@@ -88,7 +92,10 @@ class PassthroughUpstream:
             tracing = aiohttp.TraceConfig()
             tracing.on_connection_reuseconn.append(_note_reuse)
             self._session = aiohttp.ClientSession(
-                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=0), trace_configs=[tracing]
+                timeout=self._timeout,
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),  # what one client's answer sets is no other client's
+                trace_configs=[tracing],
             )
         return self._session
 
@@ -141,7 +148,7 @@ def _error_of(raw: bytes, status: int) -> dict[str, Any]:
 
 
 def _reply(response: aiohttp.ClientResponse) -> Reply:
-    return Reply(response.status, dict(response.headers), _reads(response), _closer(response))
+    return Reply(response.status, response.headers, _reads(response), _closer(response))
 
 
 async def _reads(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -5,8 +5,7 @@ Only what the gateway itself relies on is checked; fields it does not know stay 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,8 +16,7 @@ from strategies import Message
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(NamedTuple):
     """A chat completion as the client asked for it.
 
     `kept_here` names the fields of `body` that are for the gateway alone and are not sent on. `keep` says whether what
