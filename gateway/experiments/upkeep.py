@@ -96,7 +96,9 @@ class Upkeep:
 
     def _add_up(self) -> None:
         command = [sys.executable, "-m", __name__]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True) as process:
+        # A group of its own, so that Ctrl-C is for the gateway alone. No session of its own: Linux shares the processor
+        # out by session first, and niceness says nothing between two of them (sched(7), autogroup).
+        with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, process_group=0) as process:
             assert process.stdin is not None
             process.stdin.write(self._ledger)  # not as an argument, where everybody could read the password
             process.stdin.close()
