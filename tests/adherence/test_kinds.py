@@ -100,7 +100,7 @@ def test_a_spec_that_cannot_be_read_is_named(spec: Any, named: str) -> None:
 def test_a_missing_extra_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     from adherence import ifeval, language
 
-    monkeypatch.setitem(sys.modules, "langdetect", None)
+    monkeypatch.setitem(sys.modules, "py3langid.langid", None)
     monkeypatch.setitem(sys.modules, "lm_eval.tasks.ifeval.instructions_registry", None)
     for module, cached in ((language, "_detector"), (ifeval, "_verifiers")):
         getattr(module, cached).cache_clear()
