@@ -66,7 +66,7 @@ def test_the_shipped_recipe_samples_by_the_reward_models_that_it_trains() -> Non
 
     recipe = load(ROOT / "gatt" / "recipes" / "reward.toml")
     assert recipe.base_folder == Path("gateway/embedded/mini-base")
-    assert recipe.synthesize.scorer == "reward"
+    assert recipe.synthesize.scorer == "both"
     known = stages.of(recipe)
     assert "reward" in known["synthesize"].needs
     assert "pretrain" not in known
