@@ -92,7 +92,7 @@ def _data_stage(study: Study, cell: Cell, seed: int) -> Stage | None:
         )  # fmt: skip
         files.write_jsonl(out / "rows.jsonl", rows)
 
-    name = f"data/{cell.history}-{cell.families or 'all'}/seed-{seed}"
+    name = f"data/{cell.history}-{len(tuned_families(study, cell, seed))}/seed-{seed}"
     drawn = hashed(scripts.draw(instructions.TUNED, 50, 3, never, "fingerprint"))
     own = [given(how), [asdict(batch) for batch in study.dialogues], never, drawn, base.model(_recipe(study, seed))]
     return Stage(name, (), lambda recipe: own, work)

@@ -140,7 +140,10 @@ class Study(BaseModel):
         return found
 
     def scaled(self, scale: float) -> Study:
-        """The same study with dialogues, steps and conversations multiplied by `scale`, at least a few of each."""
+        """The same study with dialogues, steps and conversations multiplied by `scale`.
+
+        At least a few of each are left, and 40 conversations, for fewer hardly tell two cells apart.
+        """
         if scale == 1.0:
             return self
 
@@ -157,7 +160,7 @@ class Study(BaseModel):
             update={
                 "work": self.work.with_name(f"{self.work.name}-{scale:g}"),
                 "dialogues": batches,
-                "conversations": some(self.conversations, 2),
+                "conversations": some(self.conversations, 40),
                 "train": replace(self.train, rounds=rounds),
                 "cell": cells,
             }

@@ -68,7 +68,7 @@ def test_the_shipped_study_holds_every_question_and_can_be_cut() -> None:
     small = study.scaled(0.1)
     assert small.work != study.work
     assert small.tuning(small.cells[2]).steps == 90
-    assert small.conversations == 6
+    assert small.conversations == 40
 
 
 @pytest.mark.slow
