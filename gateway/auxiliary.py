@@ -85,16 +85,13 @@ class Auxiliary:
 
     def __init__(self, settings: AuxiliarySettings) -> None:
         built_in = BUILT_IN if settings.built_in else {}
-        shipped = [
-            _Rule(name, AuxiliaryRuleSettings.model_validate(rule))
-            for name, rule in built_in.items()
-            if name not in settings.rules
-        ]
-        own = [_Rule(name, rule) for name, rule in settings.rules.items()]
-        self._users = _either(rule.user for rule in shipped)
-        self._systems = _either(rule.system for rule in shipped)
+        known = {name: AuxiliaryRuleSettings.model_validate(rule) for name, rule in built_in.items()}
+        rules = [_Rule(name, rule) for name, rule in {**known, **settings.rules}.items()]
+        own = frozenset(settings.rules)
+        self._users = _either(rule.user for rule in rules if rule.name not in own)
+        self._systems = _either(rule.system for rule in rules if rule.name not in own)
         self._rules = {
-            (by_user, by_system): [rule for rule in shipped if rule.is_open(by_user, by_system)] + own
+            (by_user, by_system): [rule for rule in rules if rule.name in own or rule.is_open(by_user, by_system)]
             for by_user in (False, True)
             for by_system in (False, True)
         }
