@@ -35,6 +35,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (a few minutes the first time) ..."
 	@$(PYTHON) -m venv $(VENV) || { \
 		echo "Python's venv module is incomplete; on Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 2; }
+	@# Debian's pip 23.0 finds no way through today's packages.
+	@$(PIP) install -qq --upgrade 'pip>=25'
 	@# torch first, by itself: a CPU build that is at hand is taken, and the rest then keeps it.
 	@$(PIP) install -qq --constraint constraints.txt $(TORCH)
 	@$(PIP) install -qq --constraint constraints.txt --editable '.[$(EXTRAS)]'
