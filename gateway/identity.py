@@ -28,6 +28,9 @@ USER_HEADER = "x-openwebui-user-id"
 USER_FIELDS = ("safety_identifier", "user")
 MAX_ID_CHARS = 256
 REMEMBERED = 50_000
+LOOKED_UP = 200
+"""Answers of a history, the last ones, that the ledger is asked for."""
+IN_VAIN = 5_000
 HASHED_AT_ONCE_CHARS = 200_000
 """Half a millisecond's worth."""
 
@@ -120,6 +123,7 @@ class Identifier:
         self._headers = list(headers)
         self._max_id_chars = max_id_chars
         self._recent = _Recent()
+        self._in_vain: OrderedDict[str, int] = OrderedDict()  # histories asked for, and turns added before that
 
     async def identify(
         self,
@@ -160,14 +164,7 @@ class Identifier:
         wanted = {hashes[end]: end for end in ends}
         if not wanted:
             return None, -1
-        found = self._recent.answered(hashes[ends[-1]])
-        if only is not None:
-            found = [candidate for candidate in found if candidate.conversation_id == only]
-        # Openings are alike: who else was answered so, before a restart or at another gateway, stands in the ledger.
-        if not found or (only is None and (not self._alone or found[0].turn == 1)):
-            mine = {candidate.request_id for candidate in found}
-            others = await self._lookup.answered(list(wanted)[-200:])
-            found += [other for other in others if other.request_id not in mine]
+        found = await self._answered(list(wanted)[-LOOKED_UP:], only)
         if only is not None:
             found = [candidate for candidate in found if candidate.conversation_id == only]
         if not found:
@@ -177,6 +174,30 @@ class Identifier:
         if len(candidates) == 1:
             return candidates[0], longest
         return await self._choose(candidates, hashes[-1]), longest
+
+    async def _answered(self, hashes: list[str], only: str | None) -> list[Answered]:
+        """Known turns that gave one of these answers; `hashes` are one history's, the longest last.
+
+        A history of which the ledger knew nothing is not looked up again as long as all turns since are in memory:
+        examples in a prompt come with every request. Openings are alike: who else was answered so, before a restart or
+        at another gateway, stands in the ledger.
+        """
+        longest = hashes[-1]
+        if self._alone and self._recent.holds_all_since(self._in_vain.get(longest)):
+            return [known for answer in hashes for known in self._recent.answered(answer)]
+        found = self._recent.answered(longest)
+        if only is not None:
+            found = [candidate for candidate in found if candidate.conversation_id == only]
+        if found and (only is not None or (self._alone and found[0].turn > 1)):
+            return found
+        so_far = self._recent.added
+        others = await self._lookup.answered(hashes)
+        if not others:
+            self._in_vain[longest] = so_far
+            if len(self._in_vain) > IN_VAIN:
+                self._in_vain.popitem(last=False)
+        mine = {candidate.request_id for candidate in found}
+        return found + [other for other in others if other.request_id not in mine]
 
     async def _choose(self, candidates: list[Answered], history_hash: str) -> Answered:
         """One of several turns with the same history and the same answer.
@@ -201,14 +222,20 @@ class _Recent:
         self._turns: OrderedDict[str, Answered] = OrderedDict()
         self._by_answer: dict[str, list[Answered]] = defaultdict(list)
         self._by_parent: dict[str, list[Answered]] = defaultdict(list)
+        self.added = 0
 
     def add(self, answered: Answered) -> None:
+        self.added += 1
         self._turns[answered.request_id] = answered
         self._by_answer[answered.answered_hash].insert(0, answered)
         if answered.parent_request_id:
             self._by_parent[answered.parent_request_id].insert(0, answered)
         if len(self._turns) > REMEMBERED:
             self._forget(self._turns.popitem(last=False)[1])
+
+    def holds_all_since(self, added: int | None) -> bool:
+        """Whether no turn is forgotten of those that were added when `added` had been before them."""
+        return added is not None and self.added - added <= REMEMBERED
 
     def answered(self, answered_hash: str) -> list[Answered]:
         return list(self._by_answer.get(answered_hash, ()))

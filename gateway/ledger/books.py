@@ -69,6 +69,7 @@ class Books:
             self.shipper.close()
         if self.shared is not None:
             self.shared.close()
+        self.lookup.close()
         self.looking.dispose()
         self.owner.release()
 

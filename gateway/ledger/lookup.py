@@ -15,6 +15,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from gateway.errors import SharedAway
+from gateway.ledger.questions import Questions
 from gateway.ledger.records import Answered, Turn
 from gateway.ledger.shared import Shared
 from gateway.ledger.store import Store, select_answered, select_assignment, select_continuations, select_turn
@@ -34,13 +35,14 @@ class Lookup:
     def __init__(self, store: Store, shared: Shared | None = None, timeout_s: float = 0.25) -> None:
         """`timeout_s`: the longest that an answer of the shared database is waited for."""
         self._store = store
+        self._questions = Questions(store.engine)
         self._shared = shared
         self._timeout_s = timeout_s
         self._strange: OrderedDict[str, None] = OrderedDict()  # histories that were asked for in vain
 
     async def assignment(self, conversation_id: str, experiment: str, key_name: str) -> tuple[str, str | None] | None:
         """The arm that the key's conversation was dealt in the experiment and why it is excluded, or None."""
-        known = await asyncio.to_thread(self._store.assignment, conversation_id, experiment, key_name)
+        known = await self._questions.assignment(conversation_id, experiment, key_name)
         if known is not None:
             return known
         return await self._asked(
@@ -55,7 +57,7 @@ class Lookup:
         asked again for a moment, once for each history: examples in a prompt look like one, and are no turns.
         """
         longest = hashes[-1]
-        found = await asyncio.to_thread(self._store.answered, hashes)
+        found = await self._questions.answered(hashes)
         if any(one.answered_hash == longest and one.turn > 1 for one in found):
             return found
         mine = {one.request_id for one in found}
@@ -71,7 +73,7 @@ class Lookup:
 
     async def continuations(self, request_ids: Sequence[str]) -> list[Answered]:
         """Answered turns that continue one of the given requests, wherever they were answered."""
-        found = await asyncio.to_thread(self._store.continuations, request_ids)
+        found = await self._questions.continuations(request_ids)
         others: list[Answered] = await self._asked(lambda connection: select_continuations(connection, request_ids), [])
         return found + others
 
@@ -79,6 +81,10 @@ class Lookup:
         """The whole row of a request, or None."""
         found = await asyncio.to_thread(self._store.turn, request_id)
         return found or await self._asked(lambda connection: select_turn(connection, request_id), None)
+
+    def close(self) -> None:
+        """Let the file go; blocks."""
+        self._questions.close()
 
     def _is_worth_asking(self, answered_hash: str) -> bool:
         return self._shared is not None and self._shared.problem is None and answered_hash not in self._strange

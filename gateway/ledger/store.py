@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, case, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, func, or_, select, true
 
 from gateway.ledger.pages import Filter, Page, page
 from gateway.ledger.records import COLUMNS, Allocation, Answered, Spent, Turn
@@ -180,13 +180,17 @@ def select_assignment(
     connection: Connection, conversation_id: str, experiment: str, key_name: str
 ) -> tuple[str, str | None] | None:
     """See `Store.assignment`."""
-    query = select(assignments.c.arm, assignments.c.excluded).where(
+    found = connection.execute(assignment_of(conversation_id, experiment, key_name)).first()
+    return (found[0], found[1]) if found else None
+
+
+def assignment_of(conversation_id: str, experiment: str, key_name: str) -> Select[Any]:
+    """The query for it: arm, and why it is excluded."""
+    return select(assignments.c.arm, assignments.c.excluded).where(
         assignments.c.conversation_id == conversation_id,
         assignments.c.experiment == experiment,
         assignments.c.key_name == key_name,
     )
-    found = connection.execute(query).first()
-    return (found[0], found[1]) if found else None
 
 
 def select_answered(connection: Connection, hashes: Sequence[str]) -> list[Answered]:
@@ -205,11 +209,15 @@ def select_turn(connection: Connection, request_id: str) -> Turn | None:
     return Turn(**{name: row[name] for name in COLUMNS}) if row else None
 
 
-def _answered(connection: Connection, condition: Any) -> list[Answered]:
-    query = (
+def answered_where(condition: ColumnElement[bool]) -> Select[Any]:
+    """The query for answered turns, the columns in the order of `Answered`; newest first."""
+    return (
         select(*_ANSWERED)
         .where(condition, turns.c.answered_hash.is_not(None))
         .order_by(turns.c.started_at.desc(), turns.c.request_id.desc())
         .limit(256)
     )
-    return [Answered(*row) for row in connection.execute(query)]
+
+
+def _answered(connection: Connection, condition: ColumnElement[bool]) -> list[Answered]:
+    return [Answered(*row) for row in connection.execute(answered_where(condition))]

@@ -1,8 +1,11 @@
 """Group commit: one thread writes what all requests have ended since its last commit, in one transaction.
 
-A request waits for the commit that holds its row, and only then lets go of the end of its answer. While the
-database refuses (disk full, read-only), rows are kept, `problem` says why, and the thread tries again until it
-heals. What is said of a row later (a verdict, feedback) goes the same way.
+A request waits for the commit that holds its row, and only then lets go of the end of its answer. A commit of one row
+costs several times what a row costs that joins others, so where rows come thick and fast a commit begins `GATHER_S`
+after the one before at the earliest; where nobody else could join, or nobody joined the last time, it begins at once.
+
+While the database refuses (disk full, read-only), rows are kept, `problem` says why, and the thread tries again until
+it heals. What is said of a row later (a verdict, feedback) goes the same way.
 
 A request that has begun leaves a note, which nobody waits for: it goes to the disk with the next commit after
 `LINGER_S` seconds, unless the request has ended by then. The notes of a gateway that died are closed by
@@ -14,10 +17,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,6 +36,7 @@ from gateway.ledger.records import Allocation, Assignment, Turn
 MAX_GROUP = 512
 RETRY_S = 0.5
 LINGER_S = 0.05
+GATHER_S = 0.004
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +61,11 @@ class Writer:
         self._owner = owner
         self._on_commit = on_commit
         self._connection: Connection | None = None
-        self._queue: queue.SimpleQueue[Item | _Wake] = queue.SimpleQueue()
+        self._rows: deque[Item] = deque()  # that the thread has not taken yet
+        self._wakes: queue.SimpleQueue[_Wake] = queue.SimpleQueue()
+        self._gathering: asyncio.TimerHandle | None = None
+        self._handed_over_at = 0.0  # monotonic s
+        self._joined = 0  # rows in the last commit
         self._in_hand: list[Item] = []
         self._open: dict[str, bool] = {}  # requests under way, and whether they are noted on the disk
         self._fresh: deque[tuple[float, Turn]] = deque()  # begun not long ago, with the time (monotonic s)
@@ -69,7 +79,7 @@ class Writer:
     @property
     def pending(self) -> int:
         """Rows that are not on disk yet."""
-        return self._queue.qsize() + len(self._in_hand)
+        return len(self._rows) + len(self._in_hand)
 
     @property
     def lag_s(self) -> float:
@@ -89,7 +99,7 @@ class Writer:
         """Have the thread note what is under way by now; it is woken for that once in `LINGER_S` seconds at most."""
         self._will_look = False
         if self._fresh:
-            self._queue.put(_LOOK)
+            self._wakes.put(_LOOK)
 
     async def write(self, row: Turn, assignment: Assignment | None = None, sealed: bytes | None = None) -> None:
         """Return once the row is on disk, with the `sealed` content of its turn.
@@ -113,12 +123,26 @@ class Writer:
 
     def close(self) -> None:
         """Write what is left and stop; returns when the thread has ended."""
-        self._queue.put(_STOP)
+        self._wakes.put(_STOP)
         self._thread.join()
 
     async def _put(self, item: Item) -> None:
-        self._queue.put(item)
-        await item.done  # whoever is cancelled here leaves the row in the queue
+        self._rows.append(item)
+        nobody_joins = self._joined < 2 or len(self._open) <= self.pending
+        wait_s = 0.0 if nobody_joins else self._handed_over_at + GATHER_S - time.monotonic()
+        if wait_s <= 0:
+            self._hand_over()
+        elif self._gathering is None:
+            self._gathering = item.loop.call_later(wait_s, self._hand_over)
+        await item.done  # whoever is cancelled here leaves the row where it is
+
+    def _hand_over(self) -> None:
+        """Have the thread write what there is."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        self._handed_over_at = time.monotonic()
+        self._wakes.put(_LOOK)
 
     def _run(self) -> None:
         stopping = False
@@ -135,18 +159,16 @@ class Writer:
 
     def _take(self) -> tuple[list[Item], bool]:
         """Wait until there is something to do, then take whatever is there; the flag says that it is time to stop."""
-        items: list[Item] = []
-        try:
-            item = self._queue.get(timeout=self._wait_s())
-            while item is not _STOP:
-                if isinstance(item, Item):
-                    items.append(item)
-                if len(items) == MAX_GROUP:
-                    return items, False
-                item = self._queue.get_nowait()
-        except queue.Empty:
-            return items, False
-        return items, True
+        stopping = False
+        with suppress(queue.Empty):
+            wake = self._wakes.get(timeout=self._wait_s())
+            while True:
+                stopping = stopping or wake is _STOP
+                wake = self._wakes.get_nowait()
+        items = [self._rows.popleft() for _ in range(min(len(self._rows), MAX_GROUP))]
+        if self._rows:
+            self._wakes.put(_STOP if stopping else _LOOK)
+        return items, stopping and not self._rows
 
     def _wait_s(self) -> float | None:
         if self._in_hand or self.problem:
@@ -168,10 +190,8 @@ class Writer:
         group = Group(items, notes, [request_id for request_id in ended if self._open.get(request_id)], self._owner)
         failure: LedgerError | None = None
         try:
-            connection = self._connect()
-            with connection.begin():
-                group.apply(connection)
-        except SQLAlchemyError as error:
+            group.commit(self._connect())
+        except (SQLAlchemyError, sqlite3.Error) as error:
             self._disconnect()
             self._fresh.extendleft((0.0, row) for row in reversed(notes))
             failure = self._refused(error, len(items))
@@ -179,7 +199,7 @@ class Writer:
             self._settled(ended, notes)
         settle_all(items, failure)
 
-    def _refused(self, error: SQLAlchemyError, rows: int) -> LedgerError:
+    def _refused(self, error: Exception, rows: int) -> LedgerError:
         problem = f"the ledger cannot be written: {getattr(error, 'orig', None) or error}"
         if problem != self.problem:
             log.error("%s; %d rows are kept and tried again", problem, rows)
@@ -190,6 +210,7 @@ class Writer:
         if self.problem:
             log.warning("the ledger can be written again")
         self.problem = None
+        self._joined = len(self._in_hand)
         self._in_hand = []
         for row in notes:
             self._open[row.request_id] = True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import uuid
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event
 
 from gateway.access.request_id import new_id
 from gateway.ids import timed
@@ -40,8 +41,7 @@ def ended() -> Item:
 
 def commit_groups(connection: Connection) -> None:
     for _ in range(GROUPS):
-        with connection.begin():
-            Group([ended() for _ in range(TOGETHER)], [], [], "").apply(connection)
+        Group([ended() for _ in range(TOGETHER)], [], [], "").commit(connection)
 
 
 def test_a_row_takes_few_pages_when_several_share_a_commit(tmp_path: Path) -> None:
@@ -63,10 +63,10 @@ async def test_the_writer_makes_no_temporary_files(tmp_path: Path) -> None:
     engine = open_database(tmp_path / "l.db")
     seen: list[int] = []
 
-    def look(connection: Connection) -> None:
-        seen.append(connection.execute(text("PRAGMA temp_store")).scalar_one())
+    def look(connection: sqlite3.Connection, _record: object) -> None:
+        seen.append(connection.execute("PRAGMA temp_store").fetchone()[0])
 
-    event.listen(engine, "commit", look)
+    event.listen(engine, "close", look)
     writer = Writer(engine)
     await writer.write(row("1"))
     writer.close()

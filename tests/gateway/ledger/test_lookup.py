@@ -25,7 +25,9 @@ from tests.gateway.postgres import Postgres
 async def lookup(tmp_path: Path, postgres: Postgres) -> AsyncIterator[tuple[Lookup, Shared]]:
     shared = Shared(postgres.database())
     upgrade_shared(shared.engine)
-    yield Lookup(Store(open_database(tmp_path / "l.db")), shared, timeout_s=20), shared
+    lookup = Lookup(Store(open_database(tmp_path / "l.db")), shared, timeout_s=20)
+    yield lookup, shared
+    lookup.close()
     shared.close()
 
 
