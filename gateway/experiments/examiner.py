@@ -27,6 +27,8 @@ WORKERS = 4
 """Judges that are asked at the same time, and visits to a thread."""
 TOGETHER = 32
 """Answers that one visit checks."""
+LINGER_S = 0.05
+"""How long an answer waits for others to be checked with it: a visit to a thread and a commit cost more than a check."""
 STOP_WITHIN_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class Examiner:
         self._queue: asyncio.Queue[Ended] = asyncio.Queue(queued_at_most)
         self._workers: list[asyncio.Task[None]] = []
         self._judging = asyncio.Semaphore(WORKERS)
+        self._gathering = asyncio.Lock()
 
     def offer(self, ended: Ended) -> None:
         """Have an answer examined some time, if it has an instruction to keep and its conversation is in the sample;
@@ -96,9 +99,7 @@ class Examiner:
 
     async def _work(self) -> None:
         while True:
-            waiting = [await self._queue.get()]
-            while len(waiting) < TOGETHER and not self._queue.empty():
-                waiting.append(self._queue.get_nowait())
+            waiting = await self._gathered()
             try:
                 await self._examine_all(waiting)
             except GatewayError as error:
@@ -108,6 +109,16 @@ class Examiner:
             finally:
                 for _ in waiting:
                     self._queue.task_done()
+
+    async def _gathered(self) -> list[Ended]:
+        """The next answers, as many as come together."""
+        async with self._gathering:
+            waiting = [await self._queue.get()]
+            if self._queue.qsize() + 1 < TOGETHER:
+                await asyncio.sleep(LINGER_S)
+            while len(waiting) < TOGETHER and not self._queue.empty():
+                waiting.append(self._queue.get_nowait())
+        return waiting
 
     async def _examine_all(self, waiting: list[Ended]) -> None:
         """Check answers in one visit to a thread, have the judges asked side by side, and write all verdicts at once:
