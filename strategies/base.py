@@ -34,6 +34,17 @@ class Strategy(Protocol):
         ...
 
 
+class Opening(Protocol):
+    """What a strategy may have besides whose first turn is that of a simpler one, so that it is not placed and counted
+    again."""
+
+    @property
+    def opens_as(self) -> str | None:
+        """`once` or `every-turn` where that strategy, without parameters, returns the same messages for every history
+        with one user message at most; None where neither does."""
+        ...
+
+
 @runtime_checkable
 class Incremental(Protocol):
     """What an append-only strategy may have besides, so that counting a turn does not place the old ones again."""

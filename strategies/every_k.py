@@ -32,6 +32,7 @@ class EveryK:
         self.k = whole("k", k, 1)
         self.keep_system = flag("keep_system", keep_system)
         self.separator = text("separator", separator)
+        self.opens_as = None if self.keep_system or self.separator != SEPARATOR else "every-turn"
 
     def place(self, messages: Sequence[Message], instruction: str | None = None) -> list[Message]:
         """See `Strategy.place`."""

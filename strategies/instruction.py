@@ -21,17 +21,16 @@ _MARKED = re.compile(r"<instruction>(.*?)</instruction>", re.DOTALL)
 
 def instruction_of(messages: Sequence[Message]) -> str | None:
     """The client's instruction, markers taken off, or None when there is none."""
-    head = _head(messages)
-    if not head:
-        return None
-    text = SEPARATOR.join(filter(None, (text_of(message.get("content")) for message in head)))
+    head = head_of(messages)
+    text = SEPARATOR.join([text for message in head if (text := text_of(message.get("content")))])
     marked = [part.strip() for part in _MARKED.findall(text)] if _OPENING in text else []
     return SEPARATOR.join(filter(None, marked)) if marked else text.strip() or None
 
 
 def without_markers(messages: Sequence[Message]) -> list[Message]:
     """The same messages, the instruction in its place, its markers taken off."""
-    return [*(_edit(message, r"\1") for message in _head(messages)), *messages[len(_head(messages)) :]]
+    head = head_of(messages)
+    return [*[_edit(message, r"\1") for message in head], *messages[len(head) :]]
 
 
 def without_instruction(messages: Sequence[Message]) -> list[Message]:
@@ -40,8 +39,8 @@ def without_instruction(messages: Sequence[Message]) -> list[Message]:
     A head message that holds anything but text, or a part marked for the provider's cache, stays whole:
     its bytes are the client's own arrangement.
     """
-    head = _head(messages)
-    is_marked = any(_MARKED.search(text_of(message.get("content"))) for message in head)
+    head = head_of(messages)
+    is_marked = any(_is_marked(text_of(message.get("content"))) for message in head)
     kept: list[Message] = []
     for message in head:
         if not _movable(message.get("content")):
@@ -89,7 +88,8 @@ def text_of(content: Any) -> str:
     return ""
 
 
-def _head(messages: Sequence[Message]) -> Sequence[Message]:
+def head_of(messages: Sequence[Message]) -> Sequence[Message]:
+    """The system and developer messages that a history begins with."""
     for index, message in enumerate(messages):
         if message.get("role") not in INSTRUCTION_ROLES:
             return messages[:index]
@@ -111,16 +111,20 @@ def _edit(message: Message, replacement: str) -> Message:
     """`message` with every marked part replaced; untouched (the same object) when it has none."""
     content = message.get("content")
     if isinstance(content, str):
-        return {**message, "content": _replaced(content, replacement)} if _MARKED.search(content) else message
-    if isinstance(content, list) and _MARKED.search(text_of(content)):
+        return {**message, "content": _replaced(content, replacement)} if _is_marked(content) else message
+    if isinstance(content, list) and _is_marked(text_of(content)):
         return {**message, "content": [_edit_part(part, replacement) for part in content]}
     return message
 
 
 def _edit_part(part: Any, replacement: str) -> Any:
-    if isinstance(part, dict) and _is_bare_text(part) and _MARKED.search(part["text"]):
+    if isinstance(part, dict) and _is_bare_text(part) and _is_marked(part["text"]):
         return {**part, "text": _replaced(part["text"], replacement)}
     return part
+
+
+def _is_marked(text: str) -> bool:
+    return _OPENING in text and _MARKED.search(text) is not None
 
 
 def _replaced(text: str, replacement: str) -> str:

@@ -20,6 +20,7 @@ class Once:
 
     name: ClassVar[str] = "once"
     append_only: ClassVar[bool] = True
+    opens_as: ClassVar[str] = name
 
     def place(self, messages: Sequence[Message], instruction: str | None = None) -> list[Message]:
         """See `Strategy.place`."""

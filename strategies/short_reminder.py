@@ -31,6 +31,7 @@ class ShortReminder:
 
     name: ClassVar[str] = "short-reminder"
     append_only: ClassVar[bool] = True
+    opens_as: ClassVar[str] = Once.name
 
     def __init__(self, reminder: str | None = None, k: int = 1) -> None:
         self.reminder = None if reminder is None else text("reminder", reminder).strip()

@@ -35,12 +35,12 @@ class Used(NamedTuple):
 
 def alternatives(counts: PlacementCounts, rule: CacheRule, used: Used) -> dict[str, Alternative]:
     """Every placement that was counted, by strategy; the one that was used has the turn's own figures."""
-    (own_name, own), *others = counts.overlaps.items()
-    own = _as_billed(own, counts, used.billed.prompt)
+    (own_name, counted), *others = counts.overlaps.items()
+    own = _as_billed(counted, counts, used.billed.prompt)
     own_cached = _expected(rule, own, used)
     reported = Cached(used.billed.cached, used.billed.written) if used.cached_known else own_cached
     found = {own_name: _alternative(own, reported, used)}
-    alike: dict[Overlap, Alternative] = {}  # at a first turn, most placements make the same prompt
+    alike = {counted: found[own_name]}  # at a first turn, most placements make the same prompt
     for name, overlap in others:
         one = alike.get(overlap)
         if one is None:
@@ -88,12 +88,7 @@ def _cost(prompt_tokens: int, cached: Cached, used: Used) -> float | None:
     if used.price is None:
         return None
     rates = used.price.at(prompt_tokens, used.service_tier)
-    lasting = bool(used.billed.written_1h)
-    billed = used.billed._replace(
-        prompt=prompt_tokens,
-        cached=cached.read,
-        written=cached.written,
-        written_1h=cached.written if lasting else 0,
-    )
+    _, completion, _, _, lasting, *others = used.billed
+    billed = Billed(prompt_tokens, completion, cached.read, cached.written, cached.written if lasting else 0, *others)
     cost = cost_of(rates, billed)
     return None if cost is None else cost.total

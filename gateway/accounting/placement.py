@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import takewhile
 from typing import Any, NamedTuple, Protocol
 
 import strategies
@@ -13,7 +12,7 @@ from gateway.accounting.caching import Overlap
 from gateway.accounting.remembered import Recent, common
 from strategies import Message, Strategy
 from strategies.base import Incremental
-from strategies.instruction import INSTRUCTION_ROLES, text_of
+from strategies.instruction import head_of, text_of
 
 CACHE_MARKS = ("cache_control", "prompt_cache_breakpoint")
 """What a content part or message carries that ends a prefix to be cached (Anthropic; OpenAI from GPT-5.6 on)."""
@@ -133,13 +132,12 @@ def count_placement(
             _, overlaps[name] = counting.overlap(strategy, once if name == "once" else None)
     counting.remember()
     size = counter.fixed(text) if text else None
-    head = list(takewhile(lambda message: message.get("role") in INSTRUCTION_ROLES, turn.placed))
     return PlacementCounts(
         prompt_tokens=own.tokens,
         exact=own.exact and not turn.has_tools,
         instruction_tokens=size,
         repeated_instruction_tokens=None if size is None else size * max(0, own.extra_copies),
-        head_tokens=sum(counter.fixed(text_of(message.get("content"))) for message in head),
+        head_tokens=sum([counter.fixed(text_of(message.get("content"))) for message in head_of(turn.placed)]),
         user_turns=[message["role"] for message in turn.placed].count("user"),
         overlaps=overlaps,
     )
@@ -160,7 +158,8 @@ class _Counting:
         self._memory = memory if keys else None
         self._keys = keys
         self._found: dict[int, _Counted] = {}
-        self._plain: tuple[_Counted, Overlap] | None = None
+        self._is_opening = self._last is None and [message["role"] for message in turn.messages].count("user") <= 1
+        self._openings: dict[str | None, tuple[_Counted, Overlap]] = {}
         self._before: Mapping[int, _Counted] = {}
         if self._memory is not None and self._last is not None:
             self._before = self._memory.get((turn.instruction, hash(tuple(keys[: self._last])))) or {}
@@ -181,17 +180,23 @@ class _Counting:
     def overlap(self, strategy: Strategy, placed: Sequence[Message] | None) -> tuple[_Counted, Overlap]:
         """The counts of what a strategy makes of the messages (`placed`, where that is known), and its overlap with the
         turn before."""
-        counted, overlap = self._since(strategy, placed) or self._anew(strategy, self._placed(strategy, placed))
-        self._found[id(strategy)] = counted
-        return counted, overlap
+        opens_as = getattr(strategy, "opens_as", None) if self._is_opening else None
+        found = self._openings.get(opens_as)
+        if found is None:
+            found = self._since(strategy, placed) or self._anew(strategy, self._placed(strategy, placed))
+            if opens_as is not None:
+                self._openings[opens_as] = found
+        self._found[id(strategy)] = found[0]
+        return found
 
     def _anew(self, strategy: Strategy, placed: Sequence[Message]) -> tuple[_Counted, Overlap]:
         """Without the counts of the turn before; where there was none, many placements make the same prompt."""
         if self._last is not None or placed != self._once:
             return self._whole(strategy, placed)
-        if self._plain is None:
-            self._plain = self._whole(strategy, placed)
-        return self._plain
+        found = self._openings.get(_ONCE.name)
+        if found is None:
+            found = self._openings[_ONCE.name] = self._whole(strategy, placed)
+        return found
 
     def _placed(self, strategy: Strategy, placed: Sequence[Message] | None) -> Sequence[Message]:
         return strategy.place(self._turn.messages, self._turn.instruction) if placed is None else placed
@@ -290,4 +295,4 @@ def _is_marked(message: Message) -> bool:
 
 def _copies(text: str, messages: Sequence[Message], *, beside: Sequence[Message]) -> int:
     shared = set(map(id, beside))
-    return sum(text_of(message.get("content")).count(text) for message in messages if id(message) not in shared)
+    return sum([text_of(message.get("content")).count(text) for message in messages if id(message) not in shared])

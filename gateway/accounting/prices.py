@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +20,7 @@ MILLION = 1e6
 _INPUT_KEY = re.compile(r"input_cost_per_token(?:_above_(\d+)k_tokens)?(?:_(flex|priority))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(NamedTuple):
     """USD per million tokens, by kind.
 
     `cached` is for prompt tokens read from the prefix cache, `cache_write` for those written to it (`cache_write_1h`
@@ -42,20 +41,11 @@ class Rates:
         """Every rate times `factor`."""
         if factor == 1:
             return self
-        return replace(self, **{name: rate * factor for name, rate in self._stated()})
+        return Rates(*[None if rate is None else rate * factor for rate in self])  # type: ignore[arg-type]
 
     def as_dict(self) -> dict[str, float]:
         """Kind to rate, rounded to what providers state; unstated ones left out."""
-        return dict(_rounded(self))
-
-    def _stated(self) -> list[tuple[str, float]]:
-        rates = ((one.name, getattr(self, one.name)) for one in fields(self))
-        return [(name, rate) for name, rate in rates if rate is not None]
-
-
-@functools.lru_cache(maxsize=1024)
-def _rounded(rates: Rates) -> dict[str, float]:
-    return {name: round(rate, 6) for name, rate in rates._stated()}
+        return {name: round(rate, 6) for name, rate in zip(self._fields, self, strict=True) if rate is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +65,32 @@ class Price:
     surcharge: float = 1.0
     table: str | None = None
     special: Mapping[tuple[str, int], Rates] = field(default_factory=dict)
+    _by_tier: dict[str, list[tuple[int, Rates]]] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _told: dict[Rates, dict[str, Any]] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sort the special rates, so that finding those that apply is quick."""
+        for (tier, least), rates in sorted(self.special.items(), key=lambda one: -one[0][1]):
+            self._by_tier.setdefault(tier, []).append((least, rates))
 
     def at(self, prompt_tokens: int, service_tier: str | None = None) -> Rates:
         """The rates for a prompt of that length: long ones cost more with some providers, per token."""
-        if not self.special:
-            return self.rates
-        tiers = {name for name, _ in self.special}
-        tier = service_tier if service_tier in tiers else ""
-        fitting = [least for name, least in self.special if name == tier and prompt_tokens > least]
-        return self.special.get((tier or "", max(fitting, default=0)), self.rates)
+        longest_first = self._by_tier.get(service_tier or "") or self._by_tier.get("", [])
+        for least, rates in longest_first:
+            if prompt_tokens > least or not least:
+                return rates
+        return self.rates
 
     def as_dict(self, rates: Rates) -> dict[str, Any]:
-        """What goes into the ledger, so that a later change of the price rewrites nothing."""
-        told: dict[str, Any] = {**rates.as_dict(), "unit": "usd_per_million_tokens", "source": self.source}
-        if self.surcharge != 1:
-            told["surcharge"] = self.surcharge
-        if self.table:
-            told["table"] = self.table
+        """What goes into the ledger, so that a later change of the price rewrites nothing; made once for all turns."""
+        told = self._told.get(rates)
+        if told is None:
+            told = {**rates.as_dict(), "unit": "usd_per_million_tokens", "source": self.source}
+            if self.surcharge != 1:
+                told["surcharge"] = self.surcharge
+            if self.table:
+                told["table"] = self.table
+            self._told[rates] = told
         return told
 
 

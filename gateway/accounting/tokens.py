@@ -37,6 +37,7 @@ UNCOUNTABLE = 1 << 40
 """Added to the count of a message that holds more than text, so that one sum says both: how many tokens its texts
 have, and whether that is all."""
 
+TOOL_ROLES = ("tool", "function")
 TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
 
 
@@ -95,7 +96,10 @@ class TiktokenCounter:
         return common(self._encoding.encode_ordinary(one), self._encoding.encode_ordinary(other))
 
     def _count(self, message: Message) -> int:
-        tokens = MESSAGE_OVERHEAD + self.text(str(message.get("role", ""))) + self.text(text_of(message.get("content")))
+        content = message.get("content")
+        tokens = MESSAGE_OVERHEAD + self.fixed(str(message.get("role", ""))) + self.text(text_of(content))
+        if len(message) == 2 and type(content) is str and message.get("role") not in TOOL_ROLES:
+            return tokens
         if message.get("name"):
             tokens += 1 + self.text(str(message["name"]))
         if message.get("tool_calls"):
@@ -162,7 +166,7 @@ def is_plain(message: Message) -> bool:
     content = message.get("content")
     if isinstance(content, list) and not all(part.get("type") in TEXT_PARTS for part in content):
         return False
-    return message.get("role") not in ("tool", "function") and not (
+    return message.get("role") not in TOOL_ROLES and not (
         message.get("tool_calls") or message.get("function_call") or message.get("audio")
     )
 

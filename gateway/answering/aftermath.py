@@ -3,9 +3,6 @@ turns are condensed for the next."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from gateway.answering.condensing import Condensing
 from gateway.answering.shadows import Shadows, Shown
 from gateway.experiments.examiner import Ended, Examiner
@@ -35,9 +32,4 @@ class Aftermath:
         if ended.reply:
             self.examiner.offer(ended)
             self.condensing.offer(ended)
-        self.shadows.offer(Shown(ended, _body(request)))
-
-
-def _body(request: ChatRequest) -> Mapping[str, Any]:
-    left_out = {*request.kept_here, "stream", "stream_options"}
-    return {name: value for name, value in request.body.items() if name not in left_out}
+        self.shadows.offer(Shown(ended, request))

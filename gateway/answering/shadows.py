@@ -12,22 +12,22 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.answering.asking import Asker
 from gateway.answering.counting import Counting
 from gateway.answering.usage import account
 from gateway.catalogue import Arm, Experiment
 from gateway.errors import GatewayError, http_status
-from gateway.experiments.assignment import deal, position
+from gateway.experiments.assignment import deal, is_within, position
 from gateway.experiments.budgets import Budgets
 from gateway.experiments.examiner import Ended, Examiner
 from gateway.ledger.records import Turn
 from gateway.ledger.writer import Writer
 from gateway.metrics import Metrics
 from gateway.wire.observe import Observation
+from gateway.wire.request import ChatRequest
 
 AT_ONCE = 4
 WAITING_AT_MOST = 200
@@ -35,12 +35,17 @@ WAITING_AT_MOST = 200
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """A turn that was answered, as its shadow needs it."""
 
     ended: Ended
-    body: Mapping[str, Any]
+    request: ChatRequest
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The request's, for an answer that nobody waits for."""
+        left_out = {*self.request.kept_here, "stream", "stream_options"}
+        return {name: value for name, value in self.request.body.items() if name not in left_out}
 
 
 class Shadows:
@@ -72,7 +77,7 @@ class Shadows:
         experiment = self._experiments.get(row.experiment or "")
         if experiment is None or row.excluded is not None or row.arm is None:
             return
-        if position("shadow", row.request_id) >= experiment.shadow:
+        if not is_within(experiment.shadow, "shadow", row.request_id):
             return
         others = {name: arm.weight for name, arm in experiment.arms.items() if name != row.arm and arm.weight > 0}
         if not others or len(self._tasks) >= WAITING_AT_MOST:
@@ -96,15 +101,15 @@ class Shadows:
 
     async def _answer(self, shown: Shown, arm: Arm) -> None:
         async with self._slots:
-            ended = shown.ended
+            ended, body = shown.ended, shown.body
             row = _begun(ended.row, arm)
             started, seen = time.perf_counter(), Observation()
             placed = arm.strategy.place(ended.messages, arm.instruction)
             counts = self._counting.start(
-                arm, dict(shown.body), ended.messages, placed, continues=ended.row.parent_request_id is not None
+                arm, body, ended.messages, placed, continues=ended.row.parent_request_id is not None
             )
             try:
-                seen = await self._asker.answer(arm.model, {**shown.body, "messages": placed}, row.request_id)
+                seen = await self._asker.answer(arm.model, {**body, "messages": placed}, row.request_id)
                 row.status, row.http_status, row.finish_reason = "ok", 200, seen.finish_reason
             except GatewayError as error:
                 row.status, row.http_status, row.error_code = "error", http_status(error), error.code or error.type

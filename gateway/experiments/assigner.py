@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from datetime import UTC, datetime
-
-import orjson
+from typing import NamedTuple
 
 from gateway.experiments.allocation import Allocations
-from gateway.experiments.assignment import deal, position
+from gateway.experiments.assignment import deal, is_within, position
 from gateway.experiments.split import Exposure, Split
 from gateway.ledger.lookup import Lookup
 from gateway.ledger.records import Assignment
@@ -17,8 +15,7 @@ from gateway.ledger.records import Assignment
 REMEMBERED = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Dealt:
+class Dealt(NamedTuple):
     """A conversation's arm; `excluded` says why it is no part of the experiment (`coverage`, `audience`), None when it
     is. `assignment` is to be recorded where it was dealt just now."""
 
@@ -71,7 +68,7 @@ class Assigner:
         excluded = None
         if not split.audience.holds(exposure.key_name, exposure.headers):
             excluded = "audience"
-        elif position(f"{split.salt}\ncoverage", own) >= now.coverage:
+        elif not is_within(now.coverage, f"{split.salt}\ncoverage", own):
             excluded = "coverage"
         arm = (split.outside or next(iter(split.weights))) if excluded else deal(now.shares, position(split.salt, own))
         return Assignment(
@@ -82,7 +79,7 @@ class Assigner:
             key_name=exposure.key_name or "",
             policy=split.policy,
             propensity=None if excluded else now.shares[arm],
-            weights=orjson.dumps(dict(now.shares), option=orjson.OPT_SORT_KEYS).decode(),
+            weights=now.as_json,
             excluded=excluded,
             turn=exposure.turn,
             instruction_chars=exposure.instruction_chars,

@@ -13,6 +13,11 @@ def position(salt: str, conversation_id: str) -> float:
     return (int.from_bytes(digest.digest(), "big") >> 11) / 2**53
 
 
+def is_within(share: float, salt: str, conversation_id: str) -> bool:
+    """Whether a conversation is in a share (0..1) of them all, by its `position`."""
+    return share >= 1 or (share > 0 and position(salt, conversation_id) < share)
+
+
 @functools.lru_cache(maxsize=1024)
 def _key(salt: str) -> bytes:
     return hashlib.blake2b(salt.encode()).digest()

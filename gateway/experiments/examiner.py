@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from adherence import judges, verdict
 from gateway.catalogue import Examination, Model
 from gateway.errors import GatewayError
-from gateway.experiments.assignment import position
+from gateway.experiments.assignment import is_within
 from gateway.ledger.amendments import CHECKS, JUDGE, Amendment
 from gateway.ledger.records import Turn, Verdict
 from gateway.metrics import Metrics
@@ -28,7 +28,7 @@ WORKERS = 4
 TOGETHER = 32
 """Answers that one visit checks."""
 LINGER_S = 0.05
-"""How long an answer waits for others to be checked with it: a visit to a thread and a commit cost more than a check."""
+"""How long an answer waits for others to be checked with it: a visit to a thread and a commit cost more than checks."""
 STOP_WITHIN_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,7 @@ Ask = Callable[[Model, list[Message]], Awaitable[str]]
 """Asks a model a question of the gateway's own; returns its text. Raises GatewayError when it gives none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An answered turn: its row, what the client sent, the arm's own instruction if it sets one, and the answer."""
 
     row: Turn
@@ -69,10 +68,10 @@ class Examiner:
     def offer(self, ended: Ended) -> None:
         """Have an answer examined some time, if it has an instruction to keep and its conversation is in the sample;
         returns at once."""
-        if not (ended.instruction or instruction_of(ended.messages)):
-            return
         plan = self._plans.get(ended.row.experiment or "")
-        if plan is None or position("adherence", ended.row.conversation_id) >= plan.sample:
+        if plan is None or not is_within(plan.sample, "adherence", ended.row.conversation_id):
+            return
+        if not (ended.instruction or instruction_of(ended.messages)):
             return
         try:
             self._queue.put_nowait(ended)
@@ -138,7 +137,7 @@ class Examiner:
 
     async def _ruled(self, plan: Examination, instruction: str, ended: Ended, found: bool | None) -> list[Verdict]:
         said: list[tuple[str, bool | None]] = [(CHECKS, found)] if found is not None else []
-        if plan.judge is not None and position("judge", ended.row.conversation_id) < plan.judge_sample:
+        if plan.judge is not None and is_within(plan.judge_sample, "judge", ended.row.conversation_id):
             said.append((f"{JUDGE}:{plan.judge.name}", await self._judged(plan.judge, instruction, ended)))
         row = ended.row
         ruling = next((adherent for _, adherent in said if adherent is not None), None)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
+
+import orjson
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,17 @@ class Exposure(NamedTuple):
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shares:
     """How new conversations are dealt at present: arm → share, which sum to 1, and the coverage."""
 
     shares: Mapping[str, float]
     coverage: float
+
+    @cached_property
+    def as_json(self) -> str:
+        """The shares as a deal's row has them; made once for all deals."""
+        return orjson.dumps(dict(self.shares), option=orjson.OPT_SORT_KEYS).decode()
 
 
 def shares_of(weights: Mapping[str, float]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class Turn:
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Turn))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Assignment:
     """The arm that a conversation was dealt when it first met an experiment: its exposure.
 
@@ -165,8 +165,7 @@ class Spent:
     cost_usd: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """A turn that was answered: what a later request can be a continuation of.
 
     `history_hash` is the chain over the messages that the client sent, `answered_hash` the same with the answer

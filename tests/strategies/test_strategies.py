@@ -104,6 +104,20 @@ def test_placing_is_pure_and_the_same_history_gives_the_same_messages(
 
 
 @pytest.mark.parametrize("strategy", every_strategy(), ids=lambda s: s.name)
+@pytest.mark.parametrize("instruction", [None, "Be kind."])
+@PATIENT
+@given(history=histories())
+def test_a_strategy_opens_as_it_says(
+    strategy: strategies.Strategy, instruction: str | None, history: list[dict[str, Any]]
+) -> None:
+    opens_as = getattr(strategy, "opens_as", None)
+    second = [index for index, message in enumerate(history) if message["role"] == "user"][1:2]
+    opening = history[: second[0]] if second else history
+    if opens_as is not None:
+        assert strategy.place(opening, instruction) == strategies.make(opens_as).place(opening, instruction)
+
+
+@pytest.mark.parametrize("strategy", every_strategy(), ids=lambda s: s.name)
 @PATIENT
 @given(history=histories())
 def test_an_append_only_strategy_never_changes_what_an_earlier_request_sent(
