@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 from collections.abc import Callable
 from itertools import islice
 
@@ -33,6 +34,7 @@ CODES = {
 """English names of languages to the codes of ISO 639-1."""
 
 _LETTERS = re.compile(r"[^\W\d_]")
+_loading = threading.Lock()
 
 
 def language(language: str) -> Check:
@@ -67,13 +69,16 @@ def _shares(text: str) -> dict[str, float]:
     return dict(_detector()(text))
 
 
-@functools.cache
 def _detector() -> Callable[[str], list[tuple[str, float]]]:
+    with _loading:  # threads that come meanwhile wait, and do not read the model as well
+        return _loaded()
+
+
+@functools.cache
+def _loaded() -> Callable[[str], list[tuple[str, float]]]:
     try:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+        from adherence.detector import load
     except ImportError:
         raise CheckError("check 'language' needs py3langid: pip install 'gattway[adherence]'") from None
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(set(CODES.values()))
-    rank: Callable[[str], list[tuple[str, float]]] = identifier.rank
+    rank: Callable[[str], list[tuple[str, float]]] = load(set(CODES.values())).rank
     return rank

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-import regex as unicode_regex
-
 from adherence.base import Check, CheckError
 
 _FENCE = re.compile(r"^```[\w-]*\s*\n(.*?)\n?```$", re.DOTALL)
-_EMOJI = unicode_regex.compile(r"\p{Emoji_Presentation}|\p{Extended_Pictographic}|\p{Regional_Indicator}{2}")
+_EMOJI = r"\p{Emoji_Presentation}|\p{Extended_Pictographic}|\p{Regional_Indicator}{2}"
 
 
 def contains(text: str, ignore_case: bool = False) -> Check:
@@ -76,7 +74,10 @@ def emoji(text: str | None = None) -> Check:
     """There is an emoji in the reply; with `text`, that one."""
     if text:
         return lambda reply: text in reply
-    return lambda reply: _EMOJI.search(reply) is not None
+    import regex as unicode_regex  # knows Unicode's properties
+
+    found = unicode_regex.compile(_EMOJI)
+    return lambda reply: found.search(reply) is not None
 
 
 def _folded(text: str, ignore_case: bool) -> str:

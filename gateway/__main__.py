@@ -1,7 +1,9 @@
-"""The `gattway` command."""
+"""The `gattway` command. What a command needs is imported when it is called: `serve` starts without the others."""
 
 from __future__ import annotations
 
+import gc
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,18 +11,32 @@ from typing import Any
 import click
 
 from gateway import __version__
-from gateway.commands.chat import chat
-from gateway.commands.conversations import conversations
-from gateway.commands.db import db
-from gateway.commands.keys import keys
 from gateway.commands.options import CONFIG
-from gateway.commands.report import report
 from gateway.errors import ConfigError, GatewayError
-from gateway.ui.command import ui
+
+_ELSEWHERE = {
+    "chat": "gateway.commands.chat",
+    "conversations": "gateway.commands.conversations",
+    "db": "gateway.commands.db",
+    "keys": "gateway.commands.keys",
+    "report": "gateway.commands.report",
+    "ui": "gateway.ui.command",
+}
+"""Name of a command → module that holds it under this name."""
 
 
 class _Group(click.Group):
     """Every GatewayError ends in one clear line and exit code 2 (config) or 1, never a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = _ELSEWHERE.get(cmd_name)
+        if module is None:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -47,11 +63,18 @@ def main() -> None:
 @click.option("--open", "is_open", is_flag=True, default=None, help="Serve without keys where other machines reach it.")
 def serve(config: Path | None, host: str | None, port: int | None, workers: int | None, is_open: bool | None) -> None:
     """Serve the OpenAI-compatible API."""
+    gc.disable()  # until it serves, see `gateway.commands.memory`
+    try:
+        _serve(config, {"host": host, "port": port, "workers": workers, "open": is_open})
+    finally:
+        gc.enable()
+
+
+def _serve(config: Path | None, given: dict[str, Any]) -> None:
     from gateway.commands.serve import serve as run
     from gateway.settings import config_path, load
 
     settings = load(config_path(config))
-    given = {"host": host, "port": port, "workers": workers, "open": is_open}
     changes = {key: value for key, value in given.items() if value is not None}
     server = settings.server.model_copy(update=changes)
     run(settings.model_copy(update={"server": server}))
@@ -66,14 +89,6 @@ def check(config: Path | None, as_json: bool) -> None:
     from gateway.settings import config_path
 
     run(config_path(config), as_json=as_json)
-
-
-main.add_command(conversations)
-main.add_command(chat)
-main.add_command(db)
-main.add_command(keys)
-main.add_command(ui)
-main.add_command(report)
 
 
 if __name__ == "__main__":

@@ -217,6 +217,11 @@ def _litellm_table() -> dict[str, Any]:
     return table
 
 
+def forget_table() -> None:
+    """Let go of litellm's table (4 MB, 4,000 rows), of which a gateway needs a few rows, and these at its start."""
+    _litellm_table.cache_clear()
+
+
 @functools.cache
 def litellm_version() -> str:
     """`litellm` and its version, which dates its table."""

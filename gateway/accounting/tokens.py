@@ -194,9 +194,12 @@ def _encoding(model: str, name: str | None) -> tiktoken.Encoding:
     os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(litellm_folder() / "litellm_core_utils" / "tokenizers"))
     import tiktoken
 
-    if name is not None:
-        return tiktoken.get_encoding(name)
-    try:
-        return tiktoken.encoding_for_model(model.split("/")[-1])
-    except KeyError:
-        return tiktoken.get_encoding(DEFAULT_ENCODING)
+    if name is None:
+        try:
+            name = tiktoken.encoding_name_for_model(model.split("/")[-1])
+        except KeyError:
+            name = DEFAULT_ENCODING
+    encoding = tiktoken.get_encoding(name)
+    # Its core has tables of its own. What they were made from would stay beside them: 30 MB for o200k_base.
+    encoding._mergeable_ranks = {}
+    return encoding

@@ -18,14 +18,13 @@ from gateway.answering.draining import Draining
 from gateway.app import create_app
 from gateway.build import build
 from gateway.commands.listening import address, bind, stop_with_exit_code_0
+from gateway.commands.memory import give_large_blocks_back, settle_in
 from gateway.errors import ConfigError
 from gateway.ledger.database import open_database
 from gateway.settings import ServerSettings, Settings
 from gateway.telemetry.logs import logging_to
 
 BACKLOG = 2048
-COLLECT_AFTER = 20_000
-"""New objects that live on before the garbage collector looks at them (Python's own: 700)."""
 LAST_BYTES_S = 2
 """Seconds that connections get to close once nothing is being answered any more."""
 
@@ -61,6 +60,8 @@ def answer(
     Raises:
         ConfigError: something in the settings cannot be had.
     """
+    gc.disable()  # until it serves: what a start makes stays, and each search for cycles would look at all of it
+    give_large_blocks_back()
     with logging_to(None, settings.logging):
         app = create_app(settings, build(settings))
         config = uvicorn.Config(
@@ -81,6 +82,7 @@ def _supervise(settings: Settings, listening: socket.socket) -> None:
     """Several processes on one socket; what can be wrong without loading anything is said before they start."""
     from gateway.commands.workers import Supervisor, metrics_folder
 
+    gc.enable()
     listening.listen(BACKLOG)
     open_database(settings.ledger.path, settings.ledger.durability).dispose()
     with logging_to(None, settings.logging), metrics_folder(settings, listening.getsockname()[1]):
@@ -116,7 +118,7 @@ class _Server(uvicorn.Server):
         """Start, and say so."""
         await super().startup(sockets)
         if self.started:
-            _spare_the_collector()
+            settle_in()
             self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -131,14 +133,6 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to close; uvicorn asks ten times a second."""
         return await super().on_tick(counter) or self._draining.over(self._settings.grace_s)
-
-
-def _spare_the_collector() -> None:
-    """Leave what the start has made out of every later search for cycles, and search less often: a request makes
-    hundreds of objects and hardly a cycle, and each search would look at all that is remembered of conversations."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 50)
 
 
 def _refuse_to_stand_open(settings: Settings) -> None:

@@ -11,9 +11,10 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Table, case, delete, func, select, text, update
+from sqlalchemy.dialects.sqlite import insert
 
 from gateway.access.meters import SLICES, Window
 from gateway.ledger.schema import limit_gateways, limit_meters, limit_slices
@@ -67,8 +68,8 @@ def lend(connection: Connection, ask: Ask) -> Loan:
 
     Asked twice, it lends twice; what is not spent then counts until its period is over, never the other way.
     """
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    fresh = connection.execute(insert(limit_meters).values(meter=ask.meter, asked=0).on_conflict_do_nothing()).rowcount
+    begun = _insert(connection, limit_meters).values(meter=ask.meter, asked=0)
+    fresh = connection.execute(begun.on_conflict_do_nothing()).rowcount
     # The row's lock (on SQLite the file's) makes gateways come one after the other.
     connection.execute(
         update(limit_meters)
@@ -80,7 +81,7 @@ def lend(connection: Connection, ask: Ask) -> Loan:
 
     def book(at: float, amount: float) -> float:
         ends = (math.floor(at / step) + 1) * step
-        row = insert(limit_slices).values(meter=ask.meter, ends=ends, amount=amount)
+        row = _insert(connection, limit_slices).values(meter=ask.meter, ends=ends, amount=amount)
         added = {"amount": limit_slices.c.amount + row.excluded.amount}
         connection.execute(row.on_conflict_do_update(index_elements=["meter", "ends"], set_=added))
         return ends
@@ -156,11 +157,19 @@ def _wait_s(slices: list[tuple[float, float]], room: float, ask: Ask, now: float
 def seen(connection: Connection, gateway: str, now: float | None = None) -> int:
     """Note that a gateway is there; how many are."""
     now = _now(connection) if now is None else now
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    row = insert(limit_gateways).values(gateway=gateway, seen_at=now)
+    row = _insert(connection, limit_gateways).values(gateway=gateway, seen_at=now)
     connection.execute(row.on_conflict_do_update(index_elements=["gateway"], set_={"seen_at": now}))
     query = select(func.count()).where(limit_gateways.c.seen_at > now - SEEN_S)
     return int(connection.execute(query).scalar_one())
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    """The database's own INSERT, which knows ON CONFLICT; PostgreSQL's loads where there is one."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as into_postgresql
+
+        return into_postgresql(table)
+    return insert(table)
 
 
 def _now(connection: Connection) -> float:

@@ -105,7 +105,7 @@ turns = Table(
     Index("turns_by_answer", "answered_hash"),
     Index("turns_by_parent", "parent_request_id"),
     Index("turns_by_completion", "completion_id"),
-    Index("turns_by_user", "user_hash", sqlite_where=_HAS_USER, postgresql_where=_HAS_USER),
+    Index("turns_by_user", "user_hash", sqlite_where=_HAS_USER),
     Index(
         "turns_left_out",
         "experiment",
@@ -113,7 +113,6 @@ turns = Table(
         "conversation_id",
         "cost_usd",
         sqlite_where=_LEFT_OUT,
-        postgresql_where=_LEFT_OUT,
     ),
 )
 
@@ -225,6 +224,16 @@ def _keep_sums(_target: MetaData, connection: Connection, **_: object) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _narrow_indices(_target: MetaData, connection: Connection, **_: object) -> None:
+    """What SQLite's indices leave out, PostgreSQL's do too. Said here, because to name another database's options
+    in a table loads all that SQLAlchemy knows of it, at every start."""
+    if connection.dialect.name == "postgresql":
+        for index in (index for table in metadata.tables.values() for index in table.indexes):
+            if "sqlite_where" in index.dialect_kwargs:
+                index.dialect_kwargs["postgresql_where"] = index.dialect_kwargs["sqlite_where"]
+
+
+event.listen(metadata, "before_create", _narrow_indices)
 event.listen(metadata, "after_create", _keep_sums)
 
 # Requests that have begun; what a gateway leaves here when it dies is closed by the next one. `row` is the turn so far.

@@ -101,8 +101,9 @@ def test_a_missing_extra_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
     from adherence import ifeval, language
 
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+    monkeypatch.delitem(sys.modules, "adherence.detector", raising=False)
     monkeypatch.setitem(sys.modules, "lm_eval.tasks.ifeval.instructions_registry", None)
-    for module, cached in ((language, "_detector"), (ifeval, "_verifiers")):
+    for module, cached in ((language, "_loaded"), (ifeval, "_verifiers")):
         getattr(module, cached).cache_clear()
     specs = [{"kind": "language", "language": "fr"}, {"kind": "ifeval", "id": "punctuation:no_comma"}]
     for spec in specs:
