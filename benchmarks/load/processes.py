@@ -130,8 +130,10 @@ def _tasks(pid: int) -> list[Path]:
 def running(command: Command, folder: Path, name: str, cores: set[int] | None) -> Iterator[Process]:
     """Start it in `folder`, in a session of its own; it and all that it started are gone after the block."""
     log = folder / f"{name}.log"
-    # The user's own settings may not colour the figures.
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GATTWAY_")} | dict(command.env)
+    # The user's own settings may not colour the figures, nor may a server be compiled anew at every start.
+    usual = {key: value for key, value in os.environ.items() if not key.startswith("GATTWAY_")}
+    usual.pop("PYTHONDONTWRITEBYTECODE", None)
+    env = usual | dict(command.env)
     with log.open("wb") as output, pinned(cores):
         popen = subprocess.Popen(
             command.argv,

@@ -25,11 +25,10 @@ def give_large_blocks_back() -> None:
 
 
 def settle_in() -> None:
-    """Let go of what only the start needed, and leave what it has made out of every later search for cycles; search
-    less often: a request makes hundreds of objects and hardly a cycle, and each search would look at all that is
-    remembered of conversations."""
+    """Let go of what only the start needed, and leave what it has made (hardly a cycle) out of every later search for
+    cycles; search less often: a request makes hundreds of objects and hardly a cycle, and each search would look at
+    all that is remembered of conversations."""
     forget_table()
-    gc.collect()
     gc.freeze()
     gc.enable()
     gc.set_threshold(COLLECT_AFTER, 20, 50)
