@@ -57,8 +57,10 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Watch no more."""
+        """Watch no more. The cancelled task keeps its last frame, which keeps this object: without its way back to the
+        task no cycle is left, which would hold the request until the garbage collector came by."""
         self._watching.cancel()
+        del self._watching
 
     def client_left(self) -> bool:
         """Whether the cancellation that has just come was the watch's own, which it then takes back."""
