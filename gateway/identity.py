@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ METADATA_KEYS = ("conversation_id", "session_id", "thread_id")
 USER_HEADER = "x-openwebui-user-id"
 USER_FIELDS = ("safety_identifier", "user")
 MAX_ID_CHARS = 256
-REMEMBERED = 50_000
+REMEMBERED = 20_000
 LOOKED_UP = 200
 """Answers of a history, the last ones, that the ledger is asked for."""
 IN_VAIN = 5_000
@@ -220,16 +220,15 @@ class _Recent:
 
     def __init__(self) -> None:
         self._turns: OrderedDict[str, Answered] = OrderedDict()
-        self._by_answer: dict[str, list[Answered]] = defaultdict(list)
-        self._by_parent: dict[str, list[Answered]] = defaultdict(list)
+        self._by_answer: dict[str, tuple[Answered, ...]] = {}
+        self._by_parent: dict[str, tuple[Answered, ...]] = {}
         self.added = 0
 
     def add(self, answered: Answered) -> None:
         self.added += 1
         self._turns[answered.request_id] = answered
-        self._by_answer[answered.answered_hash].insert(0, answered)
-        if answered.parent_request_id:
-            self._by_parent[answered.parent_request_id].insert(0, answered)
+        for index, key in self._indices(answered):
+            index[key] = (answered, *index.get(key, ()))
         if len(self._turns) > REMEMBERED:
             self._forget(self._turns.popitem(last=False)[1])
 
@@ -244,12 +243,14 @@ class _Recent:
         return [later for request_id in request_ids for later in self._by_parent.get(request_id, ())]
 
     def _forget(self, old: Answered) -> None:
-        for index, key in ((self._by_answer, old.answered_hash), (self._by_parent, old.parent_request_id)):
-            if key is None:
-                continue
-            index[key].remove(old)
+        for index, key in self._indices(old):
+            index[key] = tuple(other for other in index[key] if other is not old)
             if not index[key]:
                 del index[key]
+
+    def _indices(self, answered: Answered) -> list[tuple[dict[str, tuple[Answered, ...]], str]]:
+        found = [(self._by_answer, answered.answered_hash)]
+        return [*found, (self._by_parent, answered.parent_request_id)] if answered.parent_request_id else found
 
 
 def _canonical(message: Message) -> bytes:

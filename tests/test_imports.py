@@ -53,6 +53,12 @@ HEAVY = {
     "cryptography",
     "pyarrow",
     "duckdb",
+    "numpy",
+    "scipy",
+    "rich",
+    "httpx",
+    "regex",
+    "openai",
 }
 
 

@@ -47,7 +47,7 @@ Memory = Recent[tuple[str | None, int], dict[int, _Counted]]
 """Counted prompts by the arm's instruction and the client's messages, then by strategy (the object): a turn goes on
 from the one before. For strategies that live as long as it does."""
 
-MEMORY_LIMIT = 10_000
+MEMORY_LIMIT = 5_000
 """Turns."""
 _ONCE = strategies.make("once")
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 V = TypeVar("V")
 
-LIMIT = 100_000
+LIMIT = 40_000
 
 
 class Remembered:

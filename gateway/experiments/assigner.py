@@ -12,7 +12,7 @@ from gateway.experiments.split import Exposure, Split
 from gateway.ledger.lookup import Lookup
 from gateway.ledger.records import Assignment
 
-REMEMBERED = 100_000
+REMEMBERED = 20_000
 
 
 class Dealt(NamedTuple):

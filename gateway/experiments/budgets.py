@@ -27,7 +27,7 @@ from gateway.ledger.lookup import Lookup
 from strategies.within_budget import Figures, WithinBudget
 
 REFRESH_S = 30.0
-REMEMBERED = 100_000
+REMEMBERED = 20_000
 LEAST_JUDGED = 20
 """Answers of a band of turns; with fewer, the band says nothing."""
 NO_PRICE = Rates(input=1.0, cached=0.1, cache_write=1.0, cache_write_1h=1.0, output=4.0, reasoning=4.0)
