@@ -1,8 +1,8 @@
 """Group commit: one thread writes what all requests have ended since its last commit, in one transaction.
 
 A request waits for the commit that holds its row, and only then lets go of the end of its answer. A commit of one row
-costs several times what a row costs that joins others, so where rows come thick and fast a commit begins `GATHER_S`
-after the one before at the earliest; where nobody else could join, or nobody joined the last time, it begins at once.
+costs several times what a row costs that joins others. So while others are under way, a row waits until the event loop
+has gone round `ROUNDS` times: microseconds where the loop has nothing to do, and where it has, it does not stand still.
 
 While the database refuses (disk full, read-only), rows are kept, `problem` says why, and the thread tries again until
 it heals. What is said of a row later (a verdict, feedback) goes the same way.
@@ -36,7 +36,8 @@ from gateway.ledger.records import Allocation, Assignment, Turn
 MAX_GROUP = 512
 RETRY_S = 0.5
 LINGER_S = 0.05
-GATHER_S = 0.004
+ROUNDS = 4
+"""Of an event loop; a request takes about as many from its arrival at the upstream to its row."""
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,7 @@ class Writer:
         self._connection: Connection | None = None
         self._rows: deque[Item] = deque()  # that the thread has not taken yet
         self._wakes: queue.SimpleQueue[_Wake] = queue.SimpleQueue()
-        self._gathering: asyncio.TimerHandle | None = None
-        self._handed_over_at = 0.0  # monotonic s
-        self._joined = 0  # rows in the last commit
+        self._gathering = False
         self._in_hand: list[Item] = []
         self._open: dict[str, bool] = {}  # requests under way, and whether they are noted on the disk
         self._fresh: deque[tuple[float, Turn]] = deque()  # begun not long ago, with the time (monotonic s)
@@ -128,21 +127,18 @@ class Writer:
 
     async def _put(self, item: Item) -> None:
         self._rows.append(item)
-        nobody_joins = self._joined < 2 or len(self._open) <= self.pending
-        wait_s = 0.0 if nobody_joins else self._handed_over_at + GATHER_S - time.monotonic()
-        if wait_s <= 0:
-            self._hand_over()
-        elif self._gathering is None:
-            self._gathering = item.loop.call_later(wait_s, self._hand_over)
+        if not self._gathering:
+            self._gathering = True
+            self._gather(item.loop, ROUNDS)
         await item.done  # whoever is cancelled here leaves the row where it is
 
-    def _hand_over(self) -> None:
-        """Have the thread write what there is."""
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
-        self._handed_over_at = time.monotonic()
-        self._wakes.put(_LOOK)
+    def _gather(self, loop: asyncio.AbstractEventLoop, rounds: int) -> None:
+        """Have the thread write what there is, after so many rounds of the loop, or when nobody else is under way."""
+        if rounds and len(self._open) > self.pending:
+            loop.call_soon(self._gather, loop, rounds - 1)
+        else:
+            self._gathering = False
+            self._wakes.put(_LOOK)
 
     def _run(self) -> None:
         stopping = False
@@ -210,7 +206,6 @@ class Writer:
         if self.problem:
             log.warning("the ledger can be written again")
         self.problem = None
-        self._joined = len(self._in_hand)
         self._in_hand = []
         for row in notes:
             self._open[row.request_id] = True

@@ -14,6 +14,7 @@ from sqlalchemy import event, text
 
 from gateway.errors import ConfigError, LedgerError
 from gateway.ledger import clock
+from gateway.ledger import writer as ledger_writer
 from gateway.ledger.database import Durability, open_database
 from gateway.ledger.records import COLUMNS, Turn
 from gateway.ledger.schema import turns
@@ -73,6 +74,39 @@ async def test_while_the_database_refuses_rows_are_kept_and_written_when_it_heal
     await writer.write(row("3"))
     assert writer.problem is None
     assert [one["request_id"] for one in Store(engine).turns("c")] == ["1", "2", "3"]
+    writer.close()
+
+
+async def test_a_commit_waits_for_those_under_way_while_the_loop_goes_round_and_for_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_writer, "ROUNDS", 10**9)
+    monkeypatch.setattr(ledger_writer, "LINGER_S", 600.0)
+    commits: list[int] = []
+    writer = Writer(open_database(tmp_path / "l.db"), on_commit=lambda: commits.append(writer.pending))
+    async with asyncio.timeout(120):
+        writer.begin(row("1"))
+        await writer.write(row("1"))  # nobody else is under way
+        for request_id in ("2", "3"):
+            writer.begin(row(request_id))
+        waiting = asyncio.create_task(writer.write(row("2")))
+        await asyncio.sleep(0.05)
+        assert (writer.pending, len(commits)) == (1, 1)
+        await asyncio.gather(waiting, writer.write(row("3")))
+        assert len(commits) == 2
+    writer.close()
+
+
+async def test_a_row_does_not_wait_for_an_answer_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_writer, "LINGER_S", 600.0)
+    writer = Writer(open_database(tmp_path / "l.db"))
+    writer.begin(row("long"))
+    writer.begin(row("short"))
+    async with asyncio.timeout(120):
+        await writer.write(row("short"))
+    assert writer.pending == 0
     writer.close()
 
 
