@@ -11,7 +11,6 @@ import strategies
 from gateway.accounting.caching import Overlap
 from gateway.accounting.remembered import Recent, common
 from strategies import Message, Strategy
-from strategies.base import Incremental
 from strategies.instruction import head_of, text_of
 
 CACHE_MARKS = ("cache_control", "prompt_cache_breakpoint")
@@ -208,8 +207,8 @@ class _Counting:
             return None
         if not strategy.append_only:
             return self._moved(before, strategy, self._placed(strategy, placed))
-        if placed is None and isinstance(strategy, Incremental):
-            return self._grown(before, strategy.place_from(self._last, self._turn.messages, self._turn.instruction))
+        if placed is None and (place_from := getattr(strategy, "place_from", None)):  # as `Incremental` has it
+            return self._grown(before, place_from(self._last, self._turn.messages, self._turn.instruction))
         placed = self._placed(strategy, placed)
         index = self._answer_in(placed)
         return None if index is None else self._grown(before, placed[index:], placed)
