@@ -48,10 +48,10 @@ def language(language: str) -> Check:
         letters = sum(1 for _ in islice(_LETTERS.finditer(reply), SURE_CHARS))
         if not letters:
             return None
-        shares = _shares(_pieces(reply))
+        likeliest, share = _detector()(_pieces(reply))
         if letters < SURE_CHARS:
-            return True if shares.get(code, 0.0) >= SURE_SHARE else None
-        return max(shares, key=lambda one: shares[one]) == code
+            return True if likeliest == code and share >= SURE_SHARE else None
+        return likeliest == code
 
     return holds
 
@@ -64,21 +64,17 @@ def _pieces(text: str) -> str:
     return "\n".join((text[:PIECE_CHARS], text[middle : middle + PIECE_CHARS], text[-PIECE_CHARS:]))
 
 
-def _shares(text: str) -> dict[str, float]:
-    """Probability by language code."""
-    return dict(_detector()(text))
-
-
-def _detector() -> Callable[[str], list[tuple[str, float]]]:
+def _detector() -> Callable[[str], tuple[str, float]]:
+    """What gives a text's likeliest language, and its probability."""
     with _loading:  # threads that come meanwhile wait, and do not read the model as well
         return _loaded()
 
 
 @functools.cache
-def _loaded() -> Callable[[str], list[tuple[str, float]]]:
+def _loaded() -> Callable[[str], tuple[str, float]]:
     try:
         from adherence.detector import load
     except ImportError:
         raise CheckError("check 'language' needs py3langid: pip install 'gattway[adherence]'") from None
-    rank: Callable[[str], list[tuple[str, float]]] = load(set(CODES.values())).rank
-    return rank
+    classify: Callable[[str], tuple[str, float]] = load(set(CODES.values())).classify
+    return classify
