@@ -277,6 +277,7 @@ def frontier(conversations: int, out: Path, scripts: Path, concurrency: int, as_
 
 @main.command()
 @click.option("--windows", type=click.IntRange(1), default=5, show_default=True, help="Alternations of the candidates.")
+@click.option("--clients", type=click.IntRange(1), default=64, show_default=True, help="How many ask without a pause.")
 @click.option(
     "--rounds", type=click.IntRange(0), default=20, show_default=True, help="Kills under load; 0 leaves it out."
 )
@@ -286,13 +287,13 @@ def frontier(conversations: int, out: Path, scripts: Path, concurrency: int, as_
 @click.option("--postgres", metavar="URL", help="Fill this empty PostgreSQL database too.")
 @OUT
 @JSON
-def ledger(windows: int, rounds: int, rows: int, postgres: str | None, out: Path, as_json: bool) -> None:
+def ledger(windows: int, clients: int, rounds: int, rows: int, postgres: str | None, out: Path, as_json: bool) -> None:
     """What the ledger costs, what kill -9 loses, and how long a page takes among millions of rows."""
     from benchmarks import ledger
 
     try:
         with Console(stderr=True).status("measuring (some minutes)"):
-            result = ledger.run(out, windows, rounds, rows, postgres)
+            result = ledger.run(out, windows, clients, rounds, rows, postgres)
     except ServerFailed as error:
         raise click.ClickException(str(error)) from error
     files = {"Figures": out / "ledger.json", "Report": out / "ledger.md"}

@@ -17,7 +17,6 @@ from benchmarks import crash, results, scale
 from benchmarks.markdown import made_by, table
 from benchmarks.stub import stub
 
-CLIENTS = 16
 WINDOW_S = 2.0
 WITHOUT_LEDGER = """
 from gateway.ledger.writer import Writer
@@ -36,12 +35,13 @@ LEDGERS = {
 }
 
 
-def run(out: Path, windows: int, rounds: int, rows: int, postgres: str | None) -> dict[str, Any]:
+def run(out: Path, windows: int, clients: int, rounds: int, rows: int, postgres: str | None) -> dict[str, Any]:
     """Measure, and write `ledger.json` and `ledger.md` into the folder `out`."""
     with TemporaryDirectory(prefix="gattway-bench-") as folder:
         result = {
             **results.header(),
-            "throughput": throughput(Path(folder), windows),
+            "clients": clients,
+            "throughput": throughput(Path(folder), windows, clients),
             "kill_9": crash.run(Path(folder), rounds) if rounds else None,
             "scale": filled(Path(folder), rows, postgres) if rows else None,
         }
@@ -50,8 +50,12 @@ def run(out: Path, windows: int, rounds: int, rows: int, postgres: str | None) -
     return result
 
 
-def throughput(folder: Path, windows: int) -> dict[str, Any]:
+def throughput(folder: Path, windows: int, clients: int) -> dict[str, Any]:
     """Requests a second and milliseconds of the gateway's processor time a request, the candidates by turns.
+
+    Args:
+        clients: how many ask without a pause. Rows of answers that end together share a commit, so the more there
+            are, the less a row costs.
 
     Of the processor time the least of the windows counts, for other work on the machine only ever adds to it.
     """
@@ -65,11 +69,11 @@ def throughput(folder: Path, windows: int) -> dict[str, Any]:
             config.write_text(text.replace("[ledger]", f'[ledger]\ndurability = "{durability}"'), encoding="utf-8")
             gateways[name] = running.enter_context(crash.gateway(config, folder, command))
         for url, _ in gateways.values():
-            asyncio.run(_ask(url, 1.0))
+            asyncio.run(_ask(url, clients, 1.0))
         for _ in range(windows):
             for name, (url, process) in gateways.items():
                 before = _cpu_s(process.pid)
-                asked, seconds = asyncio.run(_ask(url, WINDOW_S))
+                asked, seconds = asyncio.run(_ask(url, clients, WINDOW_S))
                 seen[name].append((asked / seconds, (_cpu_s(process.pid) - before) / asked * 1e3))
     found = {name: _figures(pairs) for name, pairs in seen.items()}
     off = found["off"]
@@ -105,7 +109,7 @@ def filled(folder: Path, rows: int, postgres: str | None) -> dict[str, Any]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The report."""
-    lines = ["# Ledger", "", made_by(result), "", "## What it costs", ""]
+    lines = ["# Ledger", "", made_by(result), "", f"## What it costs, {result['clients']} clients", ""]
     names = ("requests_per_s", "throughput_vs_off", "cpu_ms_per_request", "cpu_vs_off")
     body = [[ledger, *(str(one[name]) for name in names)] for ledger, one in result["throughput"].items()]
     lines += table(["ledger", "requests/s", "of off", "processor ms/request", "of off"], body, left=1)
@@ -138,7 +142,7 @@ def _scaled(scaled: dict[str, Any]) -> list[str]:
     ]
 
 
-async def _ask(url: str, seconds: float) -> tuple[int, float]:
+async def _ask(url: str, clients: int, seconds: float) -> tuple[int, float]:
     """Ask from several connections without a pause; gives the answers and the seconds that they took."""
     body = {"model": "ab", "messages": [{"role": "user", "content": "Are you there?"}]}
     began = time.perf_counter()
@@ -153,7 +157,7 @@ async def _ask(url: str, seconds: float) -> tuple[int, float]:
         return count
 
     async with aiohttp.ClientSession() as session:
-        counts = await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
+        counts = await asyncio.gather(*(client(session) for _ in range(clients)))
     return sum(counts), time.perf_counter() - began
 
 
