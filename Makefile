@@ -35,8 +35,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (a few minutes the first time) ..."
 	@$(PYTHON) -m venv $(VENV) || { \
 		echo "Python's venv module is incomplete; on Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 2; }
-	@# Every machine the same pip: Debian's 23.0 finds no way through these packages, and 26 looks for one for hours.
-	@$(PIP) install -qq --upgrade pip==23.2.1
 	@# torch first, by itself: a CPU build that is at hand is taken, and the rest then keeps it.
 	@$(PIP) install -qq --constraint constraints.txt $(TORCH)
 	@$(PIP) install -qq --constraint constraints.txt --editable '.[$(EXTRAS)]'
