@@ -15,6 +15,7 @@ beforehand, the difference lies at all times together with probability 1 − α 
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 LEAST_CONVERSATIONS = 20
 """In each arm; with fewer the normal approximation is not worth an interval."""
+_LARGEST_LOG = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,10 @@ def compare(baseline: Moments, treatment: Moments, metric: Metric, *, cuped: boo
         anytime = always_valid(difference, error, metric.tau)
     else:
         difference, interval = found.rel_effect_size, (found.rel_effect_size_ci_lower, found.rel_effect_size_ci_upper)
-        if not (math.isfinite(difference) and interval[0] > -1 and interval[1] < math.inf):
+        on_logs = relative(difference, interval, metric.tau, width)
+        if on_logs is None:
             return None
-        # A ratio of two positive means is more nearly normal on the log scale, and its interval is made there.
-        error = (math.log1p(interval[1]) - math.log1p(interval[0])) / 2 / width
-        low, high = always_valid(math.log1p(difference), error, metric.tau)
-        anytime = (math.expm1(low), math.expm1(high))
+        error, anytime = on_logs
     if not all(map(math.isfinite, (difference, *interval, *anytime))):
         return None
     return Difference(
@@ -121,6 +121,23 @@ def compare(baseline: Moments, treatment: Moments, metric: Metric, *, cuped: boo
         interval=(float(interval[0]), float(interval[1])),
         always_valid=(float(anytime[0]), float(anytime[1])),
     )
+
+
+def relative(
+    difference: float, interval: tuple[float, float], tau: float, width: float
+) -> tuple[float, tuple[float, float]] | None:
+    """Standard error and always-valid interval of a relative difference; None where they have no end.
+
+    A ratio of two positive means is more nearly normal on the log scale: the error and the interval are made there.
+
+    Args:
+        interval: at a single look, `width` standard errors to each side.
+    """
+    if not (math.isfinite(difference) and interval[0] > -1 and interval[1] < math.inf):
+        return None
+    error = (math.log1p(interval[1]) - math.log1p(interval[0])) / 2 / width
+    low, high = always_valid(math.log1p(difference), error, tau)
+    return None if high > _LARGEST_LOG else (error, (math.expm1(low), math.expm1(high)))
 
 
 def always_valid(difference: float, standard_error: float, tau: float, alpha: float = ALPHA) -> tuple[float, float]:

@@ -266,6 +266,14 @@ def test_arms_that_never_failed_are_not_held_to_be_perfect_for_certain() -> None
     assert statistics.compare(moments(5, 4, 4), moments(50, 4, 4), ADHERENCE) is None
 
 
+def test_a_relative_difference_that_could_be_anything_is_unknown_and_no_error() -> None:
+    told = statistics.relative(0.1, (-0.2, 0.5), 0.1, 1.96)
+    assert told is not None
+    assert told[1][0] < 0.1 < told[1][1]
+    assert statistics.relative(2.0, (-0.999_999_99, 50.0), 0.1, 1.96) is None
+    assert statistics.relative(2.0, (-1.5, 5.5), 0.1, 1.96) is None
+
+
 def test_more_conversations_bring_the_interval_to_the_wanted_width() -> None:
     found = statistics.compare(moments(50, 4, 4), moments(50, 4, 4), ADHERENCE, cuped=False)
     assert found is not None
