@@ -76,7 +76,7 @@ def _data_stage(study: Study, cell: Cell, seed: int) -> Stage | None:
     if cell.objective is None:
         return None
     never = _never(study, cell, seed)
-    how = replace(study.synthesize, history=cell.history, contrast=True, placed=True)
+    how = replace(study.synthesize, history=cell.history, contrast=_contrasted(study, cell), placed=True)
 
     def work(context: Context, out: Path) -> None:
         told = _scripts(study, never, seed)
@@ -86,16 +86,26 @@ def _data_stage(study: Study, cell: Cell, seed: int) -> Stage | None:
             lambda done, total: context.bars.show("study, turns sampled", done, total),
         )  # fmt: skip
         rows = synthesize.rows(sampled, how)
-        rows = synthesize.contrast(
-            sampler, rows, told, how, out, str(seed),
-            lambda done, total: context.bars.show("study, without repetition", done, total),
-        )  # fmt: skip
+        if how.contrast:
+            rows = synthesize.contrast(
+                sampler, rows, told, how, out, str(seed),
+                lambda done, total: context.bars.show("study, without repetition", done, total),
+            )  # fmt: skip
         files.write_jsonl(out / "rows.jsonl", rows)
 
     name = f"data/{cell.history}-{len(tuned_families(study, cell, seed))}/seed-{seed}"
     drawn = hashed(scripts.draw(instructions.TUNED, 50, 3, never, "fingerprint"))
     own = [given(how), [asdict(batch) for batch in study.dialogues], never, drawn, base.model(_recipe(study, seed))]
     return Stage(name, (), lambda recipe: own, work)
+
+
+def _contrasted(study: Study, cell: Cell) -> bool:
+    """Whether a cell with the same data learns from rejected answers too, whichever cells are run now."""
+
+    def data(one: Cell) -> tuple[str, int]:
+        return one.history, one.families or len(study.tunable)
+
+    return any(one.objective == "dpo" and data(one) == data(cell) for one in study.cells)
 
 
 def _scripts(study: Study, never: list[str], seed: int) -> list[script.Script]:
